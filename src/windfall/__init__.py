@@ -1,0 +1,47 @@
+"""windfall runs, inspects, shrinks and extends Core ML models on any platform.
+
+>>> import windfall
+>>> windfall.__version__
+'0.1.0'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from windfall.errors import (
+    EngineError,
+    FeatureError,
+    FormatError,
+    LoweringError,
+    UnsupportedError,
+    WindfallError,
+)
+
+if TYPE_CHECKING:
+    from windfall.description import ModelDescription
+    from windfall.model import Model, load
+
+__version__ = "0.1.0"
+__all__ = [
+    "EngineError",
+    "FeatureError",
+    "FormatError",
+    "LoweringError",
+    "Model",
+    "ModelDescription",
+    "UnsupportedError",
+    "WindfallError",
+    "__version__",
+    "load",
+]
+
+# Imported on first use, so that `import windfall` and `windfall --help` stay instant.
+_LAZY = {"Model": "windfall.model", "load": "windfall.model", "ModelDescription": "windfall.description"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'windfall' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

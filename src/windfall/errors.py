@@ -1,0 +1,37 @@
+"""Every exception that windfall raises.
+
+::
+
+    WindfallError
+    +-- FormatError        a file is not a model, is damaged, or breaks a rule of the format
+    |   +-- LoweringError  a layer's parameters break a rule of the specification
+    +-- UnsupportedError   a valid model asks for what windfall has not
+    +-- FeatureError       a value given to ``predict`` does not fit the model's description
+    +-- EngineError        the engine failed to compile or to run the graph
+
+Each message is one line: the thing, the value, the rule and the way out.
+"""
+
+
+class WindfallError(Exception):
+    """Base of all errors a user of windfall should expect."""
+
+
+class FormatError(WindfallError):
+    """A file is not a Core ML model, is damaged, or breaks a rule of the format."""
+
+
+class LoweringError(FormatError):
+    """A layer's parameters break a rule of the specification, so it has no meaning that could be computed."""
+
+
+class UnsupportedError(WindfallError):
+    """A valid model asks for something that windfall does not have."""
+
+
+class FeatureError(WindfallError):
+    """A value given to ``predict`` does not fit the model's description."""
+
+
+class EngineError(WindfallError):
+    """The engine failed to compile or to run a graph."""

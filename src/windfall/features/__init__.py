@@ -1,0 +1,1 @@
+"""Values in and out of a prediction: checked against the description, turned into tensors and back."""

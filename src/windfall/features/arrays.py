@@ -1,0 +1,146 @@
+"""Arrays in and out.
+
+Source: ``ArrayFeatureType`` in FeatureTypes.proto, ``NeuralNetworkMultiArrayShapeMapping`` in NeuralNetwork.proto.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windfall.errors import FeatureError
+from windfall.spec.proto import FeatureTypes_pb2
+
+ArrayType = FeatureTypes_pb2.ArrayFeatureType
+DTYPES = {
+    ArrayType.FLOAT32: np.dtype(np.float32),
+    ArrayType.DOUBLE: np.dtype(np.float64),
+    ArrayType.INT32: np.dtype(np.int32),
+    ArrayType.INT8: np.dtype(np.int8),
+    ArrayType.FLOAT16: np.dtype(np.float16),
+}
+"""The NumPy type of each ``ArrayDataType``."""
+
+
+def to_array(value: Any, name: str) -> NDArray[np.float32]:
+    """Return numbers in any form as a float32 array.
+
+    Takes NumPy arrays, nested lists, Python numbers, and what has ``__array__`` or DLPack, such as torch tensors.
+
+    Raises:
+        FeatureError: The value holds no numbers.
+    """
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
+        value = value.detach().cpu().numpy()
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"has the type {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise FeatureError(
+            f"input {name!r} is {type(value).__name__}, must be an array of numbers: {error}"
+        ) from error
+    return np.ascontiguousarray(array, np.float32)
+
+
+def allowed_sizes(array: Any) -> list[tuple[int, int | None]] | list[tuple[int, ...]]:
+    """Return what a flexible array may be: (least, most) per axis for a range, or the enumerated shapes."""
+    if array.WhichOneof("ShapeFlexibility") == "shapeRange":
+        return [
+            (r.lowerBound, None if r.upperBound < 0 else r.upperBound) for r in array.shapeRange.sizeRanges
+        ]
+    return [tuple(shape.shape) for shape in array.enumeratedShapes.shapes]
+
+
+def default_shape(array: Any) -> tuple[int, ...]:
+    """Return the declared shape, or the first one that a flexible array allows."""
+    if array.shape:
+        return tuple(array.shape)
+    kind = array.WhichOneof("ShapeFlexibility")
+    if kind == "enumeratedShapes" and array.enumeratedShapes.shapes:
+        return tuple(array.enumeratedShapes.shapes[0].shape)
+    if kind == "shapeRange":
+        return tuple(max(1, r.lowerBound) for r in array.shapeRange.sizeRanges)
+    return ()
+
+
+def fits(shape: Sequence[int], array: Any) -> bool:
+    """Whether the description allows a shape."""
+    kind = array.WhichOneof("ShapeFlexibility")
+    if kind is None or tuple(shape) == default_shape(array):
+        return tuple(shape) == default_shape(array)
+    allowed = allowed_sizes(array)
+    if kind == "enumeratedShapes":
+        return tuple(shape) in allowed
+    return len(shape) == len(allowed) and all(
+        low <= size and (high is None or size <= high) for size, (low, high) in zip(shape, allowed, strict=True)
+    )
+
+
+def describe_allowed(array: Any) -> str:
+    """Say in words which shapes a description allows."""
+    kind = array.WhichOneof("ShapeFlexibility")
+    if kind == "enumeratedShapes":
+        return "one of " + ", ".join(str(list(shape)) for shape in allowed_sizes(array))
+    if kind == "shapeRange":
+        ends = [f"{low}..{'' if high is None else high}" for low, high in allowed_sizes(array)]
+        return f"[{', '.join(ends)}]"
+    return str(list(default_shape(array)))
+
+
+def check_shape(array: NDArray[Any], feature: Any) -> None:
+    """Raise a FeatureError unless the description allows the array's shape."""
+    kind = feature.type.multiArrayType
+    if not fits(array.shape, kind):
+        raise FeatureError(
+            f"input {feature.name!r} has shape {list(array.shape)}, must be {describe_allowed(kind)}; reshape it"
+        )
+
+
+def to_rank5(array: NDArray[np.float32], feature: Any) -> NDArray[np.float32]:
+    """Map an array to [Seq, Batch, C, H, W], the layout of networks with ``RANK5_ARRAY_MAPPING``.
+
+    The declared shape is [C] or [C, H, W]. The array may have it as it is, or with Batch, or with Seq and Batch, in
+    front; [C] also as [.., C, 1, 1].
+
+    Raises:
+        FeatureError: The shape fits in none of these ways.
+    """
+    declared = feature.type.multiArrayType
+    core = 1 if len(default_shape(declared)) == 1 else 3
+    for rank, tail in ((core, ()), (3, (1, 1) if core == 1 else ())):
+        trailing = array.shape[array.ndim - rank :] if array.ndim >= rank else ()
+        lead = array.shape[: array.ndim - rank] if array.ndim >= rank else ()
+        if len(trailing) != rank or len(lead) > 2 or trailing[rank - len(tail) :] != tail:
+            continue
+        dims = trailing[: rank - len(tail)]
+        if fits(dims, declared):
+            full = (1,) * (2 - len(lead)) + lead + dims + (1,) * (3 - len(dims))
+            return array.reshape(full)
+    raise FeatureError(
+        f"input {feature.name!r} has shape {list(array.shape)}, must be {describe_allowed(declared)}, "
+        "with Batch or Seq and Batch in front if wanted; reshape it"
+    )
+
+
+def default_array(feature: Any) -> NDArray[np.float32]:
+    """Return what an optional array input is when it is left out: its default value, or zeros."""
+    array = feature.type.multiArrayType
+    kind = array.WhichOneof("defaultOptionalValue")
+    return np.full(default_shape(array), getattr(array, kind) if kind else 0, np.float32)
+
+
+def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool) -> NDArray[Any]:
+    """Return an array output in the declared type and, where it fits, the declared shape.
+
+    A rank 5 tensor of one sequence step and one batch element has [C, H, W] when no shape is declared.
+    """
+    array = feature.type.multiArrayType
+    tensor = tensor.astype(DTYPES.get(array.dataType, tensor.dtype), copy=False)
+    declared = default_shape(array)
+    if rank5 and tensor.ndim == 5 and tensor.shape[:2] == (1, 1):
+        if declared and np.prod(declared, dtype=object) == tensor.size:
+            return tensor.reshape(declared)
+        return tensor.reshape(tensor.shape[2:])
+    return tensor

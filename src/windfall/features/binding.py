@@ -1,0 +1,117 @@
+"""Bind the values given to ``predict`` to graph inputs, and graph outputs to the values it returns.
+
+A table from each feature type to its functions; features of a type that is not in it are refused by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windfall.errors import FeatureError, UnsupportedError
+from windfall.features import arrays, images
+from windfall.features.labels import ClassLabels
+from windfall.spec.proto import NEURAL_NETWORK_TYPES, NeuralNetwork_pb2
+
+
+class Binder:
+    """Turns inputs into tensors and tensors into outputs for one model.
+
+    Args:
+        spec: The ``Model`` message.
+    """
+
+    def __init__(self, spec: Any) -> None:
+        self.description = spec.description
+        self.inputs = {feature.name: feature for feature in spec.description.input}
+        self.outputs = {feature.name: feature for feature in spec.description.output}
+        network = getattr(spec, spec.WhichOneof("Type"))
+        self.rank5 = (
+            spec.WhichOneof("Type") in NEURAL_NETWORK_TYPES
+            and network.arrayInputShapeMapping == NeuralNetwork_pb2.RANK5_ARRAY_MAPPING
+        )
+
+    def default_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each graph input at the description's default sizes."""
+        return {name: self._default_shape(feature) for name, feature in self.inputs.items()}
+
+    def _default_shape(self, feature: Any) -> tuple[int, ...]:
+        kind = feature.type.WhichOneof("Type")
+        if kind == "imageType":
+            width, height = images.default_size(feature.type.imageType)
+            channels = 1 if images.MODES.get(feature.type.imageType.colorSpace) in ("L", "F") else 3
+            return 1, height, width, channels
+        if kind == "multiArrayType":
+            dims = arrays.default_shape(feature.type.multiArrayType)
+            return _rank5_shape(dims) if self.rank5 else dims
+        raise UnsupportedError(
+            f"input {feature.name!r} is of type {kind}; neural networks take images and arrays"
+        )
+
+    def feeds(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the tensor of each graph input.
+
+        Raises:
+            FeatureError: An input is missing, is not one of the model's, or does not fit its description.
+        """
+        extra = [name for name in inputs if name not in self.inputs]
+        if extra:
+            raise FeatureError(
+                f"the model has no input {extra[0]!r}; its inputs are {', '.join(map(repr, self.inputs)) or 'none'}"
+            )
+        return {name: self._feed(feature, inputs.get(name)) for name, feature in self.inputs.items()}
+
+    def _feed(self, feature: Any, value: Any) -> NDArray[Any]:
+        if value is None and not feature.type.isOptional:
+            raise FeatureError(f"input {feature.name!r} is missing; give a value for each of {list(self.inputs)}")
+        if feature.type.HasField("imageType"):
+            if value is None:
+                return np.zeros(self._default_shape(feature), np.uint8)
+            return images.to_pixels(value, feature)
+        array = arrays.default_array(feature) if value is None else arrays.to_array(value, feature.name)
+        if self.rank5:
+            return arrays.to_rank5(array, feature)
+        arrays.check_shape(array, feature)
+        return array
+
+    def results(
+        self, names: Sequence[str], tensors: Sequence[NDArray[Any]], labels: ClassLabels | None, *, described: bool
+    ) -> dict[str, Any]:
+        """Return what ``predict`` returns.
+
+        Args:
+            names: The names of the tensors.
+            tensors: The graph's outputs.
+            labels: A classifier's labels, None for other models.
+            described: The outputs are those of the description, the label and the dictionary among them.
+        """
+        values = dict(zip(names, tensors, strict=True))
+        if not described or labels is None:
+            return {name: self._result(name, tensor) for name, tensor in values.items()}
+        results = {name: self._result(name, values[name]) for name in self.outputs if name in values}
+        return results | labels.results(values[labels.source], self.description)
+
+    def _result(self, name: str, tensor: NDArray[Any]) -> Any:
+        feature = self.outputs.get(name)
+        kind = feature.type.WhichOneof("Type") if feature is not None else None
+        if kind == "imageType":
+            return images.from_pixels(tensor)
+        if kind == "multiArrayType":
+            return arrays.from_tensor(tensor, feature, self.rank5)
+        if kind in _NUMBERS and tensor.size == 1:
+            return _NUMBERS[kind](tensor.item())
+        return tensor
+
+
+_NUMBERS = {"doubleType": float, "int64Type": int}
+
+
+def _rank5_shape(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Return [1, 1, C, H, W] for a declared shape of [C] or [C, H, W]."""
+    if len(dims) not in (1, 3):
+        raise UnsupportedError(
+            f"an array input has the declared shape {list(dims)}, must be [C] or [C, H, W] "
+            "in a network with RANK5_ARRAY_MAPPING"
+        )
+    return (1, 1, *dims, *(1,) * (3 - len(dims)))

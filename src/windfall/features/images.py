@@ -1,0 +1,116 @@
+"""Pictures in and out, as Pillow images.
+
+Source: ``ImageFeatureType`` in FeatureTypes.proto.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from windfall.errors import FeatureError
+from windfall.spec.proto import FeatureTypes_pb2
+
+ImageType = FeatureTypes_pb2.ImageFeatureType
+MODES = {
+    ImageType.GRAYSCALE: "L",
+    ImageType.RGB: "RGB",
+    ImageType.BGR: "RGB",
+    ImageType.GRAYSCALE_FLOAT16: "F",
+}
+"""The Pillow mode of each colour space; a BGR model gets its order inside the graph."""
+
+
+def default_size(image: Any) -> tuple[int, int]:
+    """Return (width, height): the declared size, or the first one that a flexible image allows."""
+    if image.width > 0 and image.height > 0:
+        return image.width, image.height
+    kind = image.WhichOneof("SizeFlexibility")
+    if kind == "enumeratedSizes" and image.enumeratedSizes.sizes:
+        first = image.enumeratedSizes.sizes[0]
+        return first.width, first.height
+    if kind == "imageSizeRange":
+        bounds = image.imageSizeRange
+        return max(1, bounds.widthRange.lowerBound), max(1, bounds.heightRange.lowerBound)
+    return image.width, image.height
+
+
+def fits(size: tuple[int, int], image: Any) -> bool:
+    """Whether the description allows a (width, height)."""
+    kind = image.WhichOneof("SizeFlexibility")
+    if size == default_size(image):
+        return True
+    if kind == "enumeratedSizes":
+        return size in [(s.width, s.height) for s in image.enumeratedSizes.sizes]
+    if kind == "imageSizeRange":
+        ranges = (image.imageSizeRange.widthRange, image.imageSizeRange.heightRange)
+        return all(
+            r.lowerBound <= length and (r.upperBound < 0 or length <= r.upperBound)
+            for length, r in zip(size, ranges, strict=True)
+        )
+    return False
+
+
+def describe_allowed(image: Any) -> str:
+    """Say in words which sizes a description allows, as width x height."""
+    kind = image.WhichOneof("SizeFlexibility")
+    if kind == "enumeratedSizes":
+        return "one of " + ", ".join(f"{s.width}x{s.height}" for s in image.enumeratedSizes.sizes)
+    if kind == "imageSizeRange":
+        ranges = (image.imageSizeRange.widthRange, image.imageSizeRange.heightRange)
+        return " x ".join(f"{r.lowerBound}..{'' if r.upperBound < 0 else r.upperBound}" for r in ranges)
+    return "{}x{}".format(*default_size(image))
+
+
+def to_pixels(value: Any, feature: Any) -> NDArray[Any]:
+    """Return a picture as the graph takes it.
+
+    Args:
+        value: A Pillow image of any mode and an allowed size, or a uint8 array [H, W, 3], [H, W, 4] or [H, W].
+        feature: The feature's description.
+
+    Returns:
+        uint8 [1, H, W, channels], RGB; float16 for GRAYSCALE_FLOAT16.
+
+    Raises:
+        FeatureError: It is no picture, or its size is not allowed.
+    """
+    image = feature.type.imageType
+    picture = _as_picture(value, feature.name)
+    if not fits(picture.size, image):
+        raise FeatureError(
+            f"image {feature.name!r} is {picture.width}x{picture.height}, must be {describe_allowed(image)}; "
+            "resize it first, or use the command line, which does"
+        )
+    try:
+        pixels = np.asarray(picture.convert(MODES[image.colorSpace]))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FeatureError(f"image {feature.name!r} cannot be decoded: {error}; check the file") from error
+    if image.colorSpace == ImageType.GRAYSCALE_FLOAT16:
+        pixels = pixels.astype(np.float16)
+    return pixels.reshape(1, picture.height, picture.width, -1)
+
+
+def _as_picture(value: Any, name: str) -> Image.Image:
+    if isinstance(value, Image.Image):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
+        try:
+            return Image.fromarray(value)
+        except TypeError as error:
+            raise FeatureError(f"image {name!r} has shape {list(value.shape)}, must be [H, W, 3] or [H, W]") from error
+    shown = f"an array of {value.dtype}, shape {list(value.shape)}" if isinstance(value, np.ndarray) else (
+        type(value).__name__
+    )
+    raise FeatureError(
+        f"image {name!r} is {shown}, must be a Pillow image or a uint8 array [H, W, 3]; try PIL.Image.open(path)"
+    )
+
+
+def from_pixels(pixels: NDArray[Any]) -> Image.Image:
+    """Return the first picture of [N, H, W, channels] as a Pillow image: mode RGB, L, or F for float16."""
+    first = pixels[0]
+    if first.dtype == np.float16:
+        first = first.astype(np.float32)
+    return Image.fromarray(first[:, :, 0] if first.shape[2] == 1 else first)

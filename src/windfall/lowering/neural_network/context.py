@@ -1,0 +1,127 @@
+"""What a lowering sees of the layer it lowers and of the graph it adds to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import ArrayLike, NDArray
+
+from windfall.errors import FormatError, LoweringError
+from windfall.graph.builder import Dim, GraphBuilder, shape
+from windfall.spec.modelfile import ModelFile
+from windfall.spec.weights import decode, encoding
+
+Value = ir.Value
+
+
+class LayerContext:
+    """One layer and the graph being built.
+
+    Attributes:
+        layer: The ``NeuralNetworkLayer`` message.
+        layer_type: The member of its oneof that is set, e.g. ``convolution``.
+        params: That member's message.
+        file: The model that the layer is part of; weights are read from it.
+        graph: The graph being built; ``op`` and its neighbours here are shortcuts to it.
+    """
+
+    def __init__(self, layer: Any, file: ModelFile, graph: GraphBuilder) -> None:
+        self.layer = layer
+        self.layer_type: str = layer.WhichOneof("layer")
+        self.params = getattr(layer, self.layer_type)
+        self.file = file
+        self.graph = graph
+
+    def op(self, op_type: str, *inputs: Value | None, name: str = "", **attributes: Any) -> Value:
+        """Add a node with one output; see ``GraphBuilder.op``."""
+        return self.graph.op(op_type, *inputs, name=name, **attributes)
+
+    def ops(self, op_type: str, *inputs: Value | None, outputs: int, **attributes: Any) -> Sequence[Value]:
+        """Add a node with several outputs; see ``GraphBuilder.ops``."""
+        return self.graph.ops(op_type, *inputs, outputs=outputs, **attributes)
+
+    def constant(self, array: ArrayLike, name: str = "const") -> Value:
+        """Add an array as it is."""
+        return self.graph.constant(array, name)
+
+    def floats(self, array: ArrayLike, name: str = "const") -> Value:
+        """Add numbers as float32, the type of every tensor of a neural network."""
+        return self.graph.constant(np.asarray(array, np.float32), name)
+
+    def integers(self, array: ArrayLike, name: str = "const") -> Value:
+        """Add numbers as int64, the type of ONNX's shapes, axes and indices."""
+        return self.graph.constant(np.asarray(array, np.int64), name)
+
+    def shape(self, value: Value) -> tuple[Dim, ...]:
+        """Return a value's shape, None for sizes that are known only at run time."""
+        return shape(value)
+
+    def rank(self, value: Value) -> int:
+        """Return a value's rank."""
+        return len(shape(value))
+
+    def sizes(self, value: Value, start: int = 0, end: int | None = None) -> Value:
+        """Return some of a value's sizes as an int64 vector; see ``GraphBuilder.sizes``."""
+        return self.graph.sizes(value, start, end)
+
+    def reshape(self, value: Value, *parts: int | Sequence[int] | Value) -> Value:
+        """Reshape a value; see ``GraphBuilder.reshape``."""
+        return self.graph.reshape(value, *parts)
+
+    def weights(
+        self, field: str, dims: Sequence[int], *, message: Any = None, channel_axis: int = 0
+    ) -> NDArray[np.float32]:
+        """Return the weight in one field of the layer's parameters as a float32 array.
+
+        Args:
+            field: The field's name, e.g. ``weights`` or ``bias``.
+            dims: The shape that the other parameters ask for.
+            message: The message that has the field, the layer's parameters by default.
+            channel_axis: The axis that a per-channel quantization scale runs along.
+
+        Raises:
+            LoweringError: The stored values do not fit.
+        """
+        params = getattr(self.params if message is None else message, field)
+        try:
+            return decode(self.file, params, tuple(int(d) for d in dims), channel_axis)
+        except LoweringError:
+            raise
+        except FormatError as error:
+            raise self.error(field, str(error), value=None) from error
+
+    def vector(self, field: str, counts: Sequence[int], *, message: Any = None) -> NDArray[np.float32]:
+        """Return a weight that may have one of several lengths, usually 1 or one for each channel."""
+        params = getattr(self.params if message is None else message, field)
+        try:
+            stored = encoding(self.file, params)
+        except FormatError as error:
+            raise self.error(field, str(error), value=None) from error
+        for count in counts:
+            if stored is not None and stored.size == (count * stored.bits + 7) // 8:
+                return self.weights(field, (count,), message=message)
+        have = stored.size * 8 // stored.bits if stored else 0
+        raise self.error(field, f"has {have} values, must have {' or '.join(map(str, counts))}", value=None)
+
+    def error(self, field: str, rule: str, value: object = ...) -> LoweringError:
+        """Return the error for a field that breaks a rule.
+
+        Args:
+            field: The field's name in the spec.
+            rule: What is wrong, e.g. "must be at least 2".
+            value: The value it has; read from the parameters by default, None to say nothing of it.
+        """
+        if value is ...:
+            value = getattr(self.params, field, None)
+        shown = "" if value is None else f" is {_brief(value)}"
+        separator = "," if shown else ""
+        return LoweringError(
+            f"cannot lower layer {self.layer.name!r} ({self.layer_type}) of {self.file.name}: "
+            f"{field}{shown}{separator} {rule}"
+        )
+
+
+def _brief(value: object) -> str:
+    text = str(list(value) if hasattr(value, "__len__") and not isinstance(value, str) else value)  # type: ignore[call-overload]
+    return text if len(text) <= 60 else text[:57] + "..."

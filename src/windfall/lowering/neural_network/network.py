@@ -1,0 +1,191 @@
+"""Lower a whole neural network: its inputs, each of its layers, its outputs.
+
+Source: ``NeuralNetwork``, ``NeuralNetworkLayer`` in NeuralNetwork.proto.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from windfall.errors import FormatError, UnsupportedError
+from windfall.graph.builder import GraphBuilder, ShapeError, build_model, shape
+from windfall.lowering.lowered import InputShapes, LoweredModel
+from windfall.lowering.neural_network.context import LayerContext
+from windfall.lowering.neural_network.images import lower_image_input, lower_image_output
+from windfall.lowering.neural_network.layers import LOWERINGS, NOT_LOWERED, Lowering
+from windfall.spec.modelfile import ModelFile
+
+
+def network_of(spec: Any) -> Any:
+    """Return the message with the layers; the three types share its fields."""
+    return getattr(spec, spec.WhichOneof("Type"))
+
+
+def gaps(spec: Any) -> list[str]:
+    """Name each layer that cannot be run, with its type and the reason."""
+    return [
+        f"{layer.name!r} ({_type_name(layer)}): {reason}"
+        for layer in network_of(spec).layers
+        if (reason := _gap(layer)) is not None
+    ]
+
+
+def _type_name(layer: Any) -> str:
+    kind = layer.WhichOneof("layer") or "type not set"
+    return f"custom, className {layer.custom.className!r}" if kind == "custom" else kind
+
+
+def _gap(layer: Any) -> str | None:
+    kind = layer.WhichOneof("layer")
+    if kind is None:
+        return "its type is unknown to this version"
+    return None if kind in LOWERINGS else NOT_LOWERED.get(kind, "not supported")
+
+
+def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str] | None = None) -> LoweredModel:
+    """Lower a neural network, classifier or regressor.
+
+    Args:
+        file: The model.
+        input_shapes: The shape of each graph input, by feature name.
+        outputs: Names of values to compute: outputs of the description or of any layer. All outputs by default.
+
+    Raises:
+        UnsupportedError: Some layers cannot be run; the error names all of them.
+        LoweringError: A layer's parameters break a rule.
+        FormatError: The layers do not form a graph, or an output is made by none of them.
+    """
+    missing = gaps(file.spec)
+    if missing:
+        raise UnsupportedError(
+            f"{file.name} has {len(missing)} layer{'s' * (len(missing) > 1)} that cannot be run: " + "; ".join(missing)
+        )
+    network = network_of(file.spec)
+    graph = GraphBuilder(file.path.stem if file.path else "model")
+    blobs = _Blobs(file, graph)
+    for feature in file.spec.description.input:
+        blobs.add_input(feature, network, input_shapes[feature.name])
+    for layer in network.layers:
+        blobs.lower(layer)
+    graph.prefix = ""
+    probabilities = probabilities_name(file.spec)
+    for name in outputs if outputs is not None else default_outputs(file.spec):
+        graph.graph.outputs.append(blobs.output(name))
+    return LoweredModel(build_model(graph.graph), probabilities)
+
+
+def default_outputs(spec: Any) -> list[str]:
+    """Name the values that a prediction needs: the described outputs, a classifier's label by its probabilities."""
+    probabilities = probabilities_name(spec)
+    labels = {spec.description.predictedFeatureName, spec.description.predictedProbabilitiesName}
+    names = [f.name for f in spec.description.output if probabilities is None or f.name not in labels]
+    if probabilities is not None and probabilities not in names:
+        names.append(probabilities)
+    return names
+
+
+def probabilities_name(spec: Any) -> str | None:
+    """Return the value that holds a classifier's probabilities: the one it names, else the last layer's output."""
+    if spec.WhichOneof("Type") != "neuralNetworkClassifier":
+        return None
+    network = network_of(spec)
+    if network.labelProbabilityLayerName:
+        return str(network.labelProbabilityLayerName)
+    if not network.layers or not network.layers[-1].output:
+        raise FormatError("the classifier has no layers, must have one that gives the probabilities")
+    return str(network.layers[-1].output[0])
+
+
+class _Blobs:
+    """The values of a network by their names in the model ("blobs"), as far as they have been lowered."""
+
+    def __init__(self, file: ModelFile, graph: GraphBuilder) -> None:
+        self.file = file
+        self.graph = graph
+        self.values: dict[str, ir.Value] = {}
+        self.image_outputs = {
+            f.name: f.type.imageType for f in file.spec.description.output if f.type.HasField("imageType")
+        }
+
+    def add_input(self, feature: Any, network: Any, dims: tuple[int | str, ...]) -> None:
+        """Add a feature as a graph input; images go through their preprocessing."""
+        if feature.name in self.values:
+            raise FormatError(f"{self.file.name} declares the input {feature.name!r} twice; names must differ")
+        self.graph.prefix = feature.name
+        try:
+            if feature.type.HasField("imageType"):
+                value = lower_image_input(self.graph, self.file, feature, network, dims)
+            else:
+                value = self.graph.input(feature.name, ir.DataType.FLOAT, dims)
+        except ShapeError as error:
+            raise FormatError(f"{self.file.name}: input {feature.name!r}: {error}") from error
+        self.values[feature.name] = value
+
+    def lower(self, layer: Any) -> None:
+        """Lower one layer and keep its outputs."""
+        self.graph.prefix = layer.name
+        ctx = LayerContext(layer, self.file, self.graph)
+        lowering = LOWERINGS[ctx.layer_type]
+        inputs = [self._input(ctx, name) for name in layer.input]
+        lowering.check_inputs(ctx, len(inputs))
+        outputs = self._run(lowering, ctx, inputs)
+        if len(outputs) != len(layer.output):
+            raise ctx.error("output", f"must have {len(outputs)} names", value=list(layer.output))
+        for name, value in zip(layer.output, outputs, strict=True):
+            self._add(ctx, name, value)
+
+    def _input(self, ctx: LayerContext, name: str) -> ir.Value:
+        if name in self.values:
+            return self.values[name]
+        later = [other.name for other in network_of(self.file.spec).layers if name in other.output]
+        made = f"is made by the later layer {later[0]!r}: layers must stand in order and without cycles" if later else (
+            "is made by no layer and is no input of the model"
+        )
+        raise ctx.error("input", made, value=name)
+
+    @staticmethod
+    def _run(lowering: Lowering, ctx: LayerContext, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        try:
+            result = lowering.function(ctx, *inputs)
+        except ShapeError as error:
+            shapes = ", ".join(f"{x.name!r} {_show(x)}" for x in inputs)
+            raise ctx.error("input", f"does not fit the layer: {error}", value=shapes or None) from error
+        return [result] if isinstance(result, ir.Value) else list(result)
+
+    def _add(self, ctx: LayerContext, name: str, value: ir.Value) -> None:
+        if name in self.values:
+            raise ctx.error("output", "another layer or input has that name; names must differ", value=name)
+        known = self.graph.known_planes(value) if len(shape(value)) != 4 else None
+        # The picture that an image output becomes takes the feature's name; its tensor goes without.
+        named = value if name in self.image_outputs else self.graph.rename(value, name)
+        if known is not None and named is not value:
+            self.graph.set_planes(named, known)
+        self.values[name] = named
+
+    def output(self, name: str) -> ir.Value:
+        """Return the graph output for a value of the model."""
+        if name not in self.values:
+            raise FormatError(
+                f"{self.file.name} has no value {name!r}, which is asked for as an output; "
+                f"values are {_some(self.values)}"
+            )
+        value = self.values[name]
+        image = self.image_outputs.get(name)
+        if image is not None:
+            return self.graph.rename(lower_image_output(self.graph, value, image, name), name)
+        if value.name == name and not value.is_graph_input():
+            return value
+        return self.graph.rename(value, f"{name}")
+
+
+def _show(value: ir.Value) -> str:
+    return "unknown rank" if value.shape is None else str(list(shape(value)))
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    listed: Iterator[str] = iter(names)
+    shown = [repr(name) for _, name in zip(range(most), listed, strict=False)]
+    return ", ".join(shown) + (" ..." if next(listed, None) is not None else "")
+
+

@@ -1,0 +1,170 @@
+"""Load a model, describe it, run it."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from windfall.description import ModelDescription, describe
+from windfall.errors import UnsupportedError
+from windfall.features.binding import Binder
+from windfall.features.labels import ClassLabels
+from windfall.lowering.lowered import LoweredModel
+from windfall.lowering.neural_network.network import default_outputs, lower_network, network_of, probabilities_name
+from windfall.passes import optimize
+from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
+from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
+from windfall.spec.proto import NEURAL_NETWORK_TYPES
+from windfall.spec.writing import write_file
+
+_Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+_MOST_PROGRAMS = 8
+
+
+def load(
+    model: str | os.PathLike[str] | Any,
+    *,
+    compute_units: str = "all",
+    threads: int | None = None,
+    engine: str = "auto",
+) -> "Model":
+    """Load a Core ML model.
+
+    The file is parsed and checked at once; the model is compiled on its first prediction.
+
+    Args:
+        model: The path of an ``.mlmodel`` file, or a ``Model`` protobuf message (what coremltools calls a spec).
+        compute_units: The devices that may be used: ``all``, ``cpu_only``, ``cpu_and_gpu`` or ``cpu_and_ne``.
+        threads: How many threads one prediction may use; None for all cores.
+        engine: What computes: ``auto`` or ``onnxruntime``.
+
+    Raises:
+        FormatError: The file is missing, is no Core ML model or is damaged.
+        UnsupportedError: An argument has a value that windfall does not know.
+    """
+    options = checked_options(threads, compute_units)
+    engine_named(engine)
+    is_path = isinstance(model, str | os.PathLike)
+    return Model(read_model_file(model) if is_path else from_spec(model), options, engine)
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model compiled for one set of input shapes and outputs.
+
+    Attributes:
+        lowered: The graph after all rewrites.
+        outputs: The names of the values that it computes.
+        program: What runs it.
+    """
+
+    lowered: LoweredModel
+    outputs: list[str]
+    program: Program
+
+    @property
+    def onnx(self) -> onnx.ModelProto:
+        """The ONNX model, complete with its weights."""
+        return ir.to_proto(self.lowered.model)
+
+
+class Model:
+    """A Core ML model. Made by ``windfall.load``; may be used from many threads at once."""
+
+    def __init__(self, file: ModelFile, options: EngineOptions, engine: str) -> None:
+        self._file = file
+        self._options = options
+        self._engine = engine
+        self._programs: OrderedDict[tuple[_Shapes, tuple[str, ...] | None], CompiledModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @cached_property
+    def description(self) -> ModelDescription:
+        """What the model takes and gives, who made it, what it weighs; prints as a table."""
+        return describe(self._file)
+
+    @property
+    def spec(self) -> Any:
+        """A copy of the model as a ``Model`` protobuf message, complete with its weights."""
+        return self._file.full_spec()
+
+    @property
+    def compiled(self) -> CompiledModel:
+        """The model compiled for its default input shapes and outputs.
+
+        Raises:
+            UnsupportedError: Some layers cannot be run; the error names all of them.
+            FormatError: A layer breaks a rule of the specification.
+        """
+        return self._compiled(self._binder.default_shapes(), None)
+
+    def predict(self, inputs: Mapping[str, Any], *, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """Run the model once.
+
+        Args:
+            inputs: A value for each input: Pillow images; NumPy arrays, nested lists, numbers, torch tensors.
+            outputs: Names of the values to return: outputs, or inner values by their names in the model.
+                All outputs of the description by default.
+
+        Returns:
+            A value for each output: Pillow images, NumPy arrays; a classifier's label, and its probabilities as a
+            dictionary. Inner values are float32 arrays of the shape they have inside.
+
+        Raises:
+            FeatureError: An input is missing, unknown, or does not fit its description.
+            UnsupportedError: The model has parts that cannot be run; the error names all of them.
+            FormatError: A part of the model breaks a rule of the specification.
+        """
+        feeds = self._binder.feeds(inputs)
+        shapes = {name: tensor.shape for name, tensor in feeds.items()}
+        wanted = None if outputs is None else tuple(outputs)
+        compiled = self._compiled(shapes, wanted)
+        tensors = compiled.program.run(feeds)
+        return self._binder.results(compiled.outputs, tensors, self._labels, described=outputs is None)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model to an ``.mlmodel`` file; it appears there whole or not at all."""
+        return write_file(Path(path), self._file.serialized())
+
+    def __repr__(self) -> str:
+        return f"<windfall.Model {self._file.name!r}, {self._file.spec.WhichOneof('Type')}>"
+
+    @cached_property
+    def _binder(self) -> Binder:
+        kind = self._file.spec.WhichOneof("Type")
+        if kind not in NEURAL_NETWORK_TYPES:
+            raise UnsupportedError(
+                f"{self._file.name} is of type {kind}, which can be inspected but not run yet; "
+                f"types that run are {', '.join(NEURAL_NETWORK_TYPES)}"
+            )
+        return Binder(self._file.spec)
+
+    @cached_property
+    def _labels(self) -> ClassLabels | None:
+        source = probabilities_name(self._file.spec)
+        return None if source is None else ClassLabels.of(network_of(self._file.spec), source, self._file.name)
+
+    def _compiled(self, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...] | None) -> CompiledModel:
+        """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
+        key = (tuple(shapes.items()), outputs)
+        with self._lock:
+            if key not in self._programs:
+                self._programs[key] = self._compile(shapes, outputs)
+                if len(self._programs) > _MOST_PROGRAMS:
+                    self._programs.popitem(last=False)
+            self._programs.move_to_end(key)
+            return self._programs[key]
+
+    def _compile(self, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...] | None) -> CompiledModel:
+        names = list(outputs) if outputs is not None else default_outputs(self._file.spec)
+        lowered = lower_network(self._file, shapes, names)
+        optimize(lowered.model)
+        program = engine_named(self._engine).compile(lowered.model, self._options)
+        return CompiledModel(lowered, names, program)

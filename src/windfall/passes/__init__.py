@@ -1,0 +1,8 @@
+"""Rewrites of a graph into a faster one that computes the same.
+
+``order.py`` has the passes and the order they run in.
+"""
+
+from windfall.passes.order import optimize
+
+__all__ = ["optimize"]

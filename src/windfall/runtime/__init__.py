@@ -1,0 +1,1 @@
+"""Engines: from an ONNX graph to something that computes."""

@@ -1,0 +1,72 @@
+"""What an engine is: it compiles a graph into a program, and a program runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from windfall.errors import UnsupportedError
+
+COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
+"""As in Core ML. Every engine here computes on the CPU so far, which each of these allows."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a graph is to be compiled.
+
+    Attributes:
+        threads: How many threads one prediction may use, None for as many as there are cores.
+        compute_units: The devices allowed, one of ``COMPUTE_UNITS``.
+    """
+
+    threads: int | None = None
+    compute_units: str = "all"
+
+
+class Program(Protocol):
+    """A compiled graph. It may be run from several threads at once."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Compute all outputs, in the order of the graph's outputs."""
+        ...
+
+
+class Engine(Protocol):
+    """Compiles graphs."""
+
+    name: str
+
+    def compile(self, model: ir.Model, options: EngineOptions) -> Program:
+        """Compile a graph.
+
+        Raises:
+            EngineError: The engine does not take the graph.
+        """
+        ...
+
+
+def engine_named(name: str) -> Engine:
+    """Return an engine by its name; ``auto`` is ONNX Runtime, the only one so far."""
+    from windfall.runtime.onnxruntime import OnnxRuntime
+
+    engines: dict[str, type[Engine]] = {"auto": OnnxRuntime, "onnxruntime": OnnxRuntime}
+    if name not in engines:
+        raise UnsupportedError(f"engine is {name!r}, must be one of: {', '.join(engines)}")
+    return engines[name]()
+
+
+def checked_options(threads: int | None, compute_units: str) -> EngineOptions:
+    """Check the arguments of ``load`` that concern engines."""
+    if compute_units not in COMPUTE_UNITS:
+        raise UnsupportedError(f"compute_units is {compute_units!r}, must be one of: {', '.join(COMPUTE_UNITS)}")
+    if threads is not None and threads < 1:
+        raise UnsupportedError(f"threads is {threads}, must be at least 1, or None for all cores")
+    return EngineOptions(threads, compute_units)
+
+
+def names(values: Sequence[ir.Value]) -> list[str]:
+    """Return the names of a graph's inputs or outputs."""
+    return [str(value.name) for value in values]

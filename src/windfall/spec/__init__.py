@@ -1,0 +1,1 @@
+"""Core ML files in and out, as protobuf messages."""
