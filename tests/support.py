@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 import windfall
 from windfall.spec.proto import FeatureTypes_pb2, Model_pb2, NeuralNetwork_pb2
 
-SPEC_LAYER_TYPES = [field.name for field in NeuralNetwork_pb2.NeuralNetworkLayer.DESCRIPTOR.oneofs_by_name["layer"].fields]
+SPEC_LAYER_TYPES = [
+    field.name for field in NeuralNetwork_pb2.NeuralNetworkLayer.DESCRIPTOR.oneofs_by_name["layer"].fields
+]
 """All members of the specification's ``oneof layer``."""
 
 
@@ -40,9 +42,7 @@ def fill(message: Message, fields: Mapping[str, Any]) -> None:
             setattr(message, name, value)
 
 
-def layer_spec(
-    layer_type: str, *inputs: NDArray[Any], outputs: int = 1, rank5: bool = False, **fields: Any
-) -> Any:
+def layer_spec(layer_type: str, *inputs: NDArray[Any], outputs: int = 1, rank5: bool = False, **fields: Any) -> Any:
     """Return a ``Model`` message of one layer named ``layer``, with inputs x0, x1, ... and outputs y0, y1, ...
 
     Args:
@@ -72,9 +72,7 @@ def layer_spec(
     return spec
 
 
-def run_layer(
-    layer_type: str, *inputs: ArrayLike, outputs: int = 1, rank5: bool = False, **fields: Any
-) -> Any:
+def run_layer(layer_type: str, *inputs: ArrayLike, outputs: int = 1, rank5: bool = False, **fields: Any) -> Any:
     """Run one layer; returns its output, or the list of them where there are several. See ``layer_spec``."""
     arrays = [np.asarray(x, np.float32) for x in inputs]
     spec = layer_spec(layer_type, *arrays, outputs=outputs, rank5=rank5, **fields)

@@ -38,18 +38,14 @@ def to_array(value: Any, name: str) -> NDArray[np.float32]:
         if array.dtype.kind not in "fiub":
             raise TypeError(f"has the type {array.dtype}")
     except (TypeError, ValueError) as error:
-        raise FeatureError(
-            f"input {name!r} is {type(value).__name__}, must be an array of numbers: {error}"
-        ) from error
+        raise FeatureError(f"input {name!r} is {type(value).__name__}, must be an array of numbers: {error}") from error
     return np.ascontiguousarray(array, np.float32)
 
 
 def allowed_sizes(array: Any) -> list[tuple[int, int | None]] | list[tuple[int, ...]]:
     """Return what a flexible array may be: (least, most) per axis for a range, or the enumerated shapes."""
     if array.WhichOneof("ShapeFlexibility") == "shapeRange":
-        return [
-            (r.lowerBound, None if r.upperBound < 0 else r.upperBound) for r in array.shapeRange.sizeRanges
-        ]
+        return [(r.lowerBound, None if r.upperBound < 0 else r.upperBound) for r in array.shapeRange.sizeRanges]
     return [tuple(shape.shape) for shape in array.enumeratedShapes.shapes]
 
 

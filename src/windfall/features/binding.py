@@ -45,9 +45,7 @@ class Binder:
         if kind == "multiArrayType":
             dims = arrays.default_shape(feature.type.multiArrayType)
             return _rank5_shape(dims) if self.rank5 else dims
-        raise UnsupportedError(
-            f"input {feature.name!r} is of type {kind}; neural networks take images and arrays"
-        )
+        raise UnsupportedError(f"input {feature.name!r} is of type {kind}; neural networks take images and arrays")
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the tensor of each graph input.

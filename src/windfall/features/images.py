@@ -100,8 +100,10 @@ def _as_picture(value: Any, name: str) -> Image.Image:
             return Image.fromarray(value)
         except TypeError as error:
             raise FeatureError(f"image {name!r} has shape {list(value.shape)}, must be [H, W, 3] or [H, W]") from error
-    shown = f"an array of {value.dtype}, shape {list(value.shape)}" if isinstance(value, np.ndarray) else (
-        type(value).__name__
+    shown = (
+        f"an array of {value.dtype}, shape {list(value.shape)}"
+        if isinstance(value, np.ndarray)
+        else (type(value).__name__)
     )
     raise FeatureError(
         f"image {name!r} is {shown}, must be a Pillow image or a uint8 array [H, W, 3]; try PIL.Image.open(path)"

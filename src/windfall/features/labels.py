@@ -30,8 +30,9 @@ class ClassLabels:
         kind = classifier.WhichOneof("ClassLabels")
         vector = list(getattr(classifier, kind).vector) if kind else []
         if not vector:
-            raise FormatError(f"the classifier {file_name} has no class labels, must have stringClassLabels or "
-                              "int64ClassLabels")
+            raise FormatError(
+                f"the classifier {file_name} has no class labels, must have stringClassLabels or int64ClassLabels"
+            )
         return cls(vector, source)
 
     def results(self, probabilities: NDArray[Any], description: Any) -> dict[str, Any]:

@@ -130,7 +130,9 @@ class GraphBuilder:
             return
         needs = math.prod(dims) * (value.dtype.itemsize if value.dtype else 4)  # type: ignore[arg-type]
         if needs > LARGEST_TENSOR:
-            raise ShapeError(f"a tensor of shape {list(dims)} needs {needs:,} bytes, must be at most {LARGEST_TENSOR:,}")
+            raise ShapeError(
+                f"a tensor of shape {list(dims)} needs {needs:,} bytes, must be at most {LARGEST_TENSOR:,}"
+            )
 
     # Shapes as values
 
@@ -146,9 +148,10 @@ class GraphBuilder:
         vectors = [self._vector(part) for part in parts]
         if all(vector.const_value is not None for vector in vectors):
             target = np.concatenate([vector.const_value.numpy() for vector in vectors])  # type: ignore[union-attr]
+            target = _resolve(target.astype(np.int64), shape(value))
             if tuple(target) == shape(value):
                 return value
-            return self.op("Reshape", value, self.constant(target.astype(np.int64), "shape"), allowzero=1)
+            return self.op("Reshape", value, self.constant(target, "shape"), allowzero=1)
         return self.op("Reshape", value, self.op("Concat", *vectors, axis=0), allowzero=1)
 
     def _vector(self, part: int | Sequence[int] | ir.Value) -> ir.Value:
@@ -194,6 +197,18 @@ def shape(value: ir.Value) -> tuple[Dim, ...]:
     if value.shape is None:
         raise ShapeError(f"the rank of {value.name!r} is known only at run time")
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+
+
+def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int64]:
+    """Check that a shape holds as many elements as another, and work out its -1, where all sizes are known."""
+    if None in dims:
+        return target
+    count = math.prod(dims)  # type: ignore[arg-type]
+    rest = math.prod(int(size) for size in target if size != -1)
+    fits = rest > 0 and count % rest == 0 if -1 in target else rest == count
+    if not fits:
+        raise ShapeError(f"a tensor of shape {list(dims)} cannot be reshaped to {target.tolist()}")
+    return np.where(target == -1, count // max(rest, 1), target)
 
 
 def constant_array(value: ir.Value) -> NDArray[Any] | None:

@@ -20,14 +20,15 @@ def infer(node: ir.Node, opset: int) -> None:
         Exception: Whatever ``onnx`` raises where the inputs do not fit the operator.
     """
     schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-    types = {}
-    data = {}
+    types: dict[str, onnx.TypeProto] = {}
+    data: dict[str, onnx.TensorProto] = {}
     for value in node.inputs:
         if value is None:
             continue
-        types[value.name] = _type_proto(value)
+        name = str(value.name)
+        types[name] = _type_proto(value)
         if value.const_value is not None and value.const_value.size <= _LARGEST_DATA:
-            data[value.name] = ir.to_proto(value.const_value)
+            data[name] = ir.to_proto(value.const_value)
     found = shape_inference.infer_node_outputs(
         schema, ir.to_proto(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10
     )
@@ -56,9 +57,7 @@ def _set_type(output: ir.Value, proto: Any) -> None:
     tensor = proto.tensor_type
     output.type = ir.TensorType(ir.DataType(tensor.elem_type))
     if tensor.HasField("shape"):
-        dims = [
-            dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
-        ]
+        dims = [dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim]
         output.shape = ir.Shape(dims)
 
 

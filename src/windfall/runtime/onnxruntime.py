@@ -11,8 +11,8 @@ from windfall.errors import EngineError
 from windfall.runtime.engine import EngineOptions, names
 from windfall.runtime.serialize import serialize
 
-# Errors only: its warnings are about graphs, which users did not write.
-_SEVERITY_ERROR = 3
+# Nothing goes to the terminal: errors are raised, and warnings are about graphs that users did not write.
+_FATAL_ONLY = 4
 
 
 class OnnxRuntime:
@@ -24,7 +24,7 @@ class OnnxRuntime:
         """See ``Engine.compile``. Large weights are handed over by address, never copied into the graph."""
         proto, weights = serialize(model)
         settings = ort.SessionOptions()
-        settings.log_severity_level = _SEVERITY_ERROR
+        settings.log_severity_level = _FATAL_ONLY
         if options.threads is not None:
             settings.intra_op_num_threads = options.threads
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]

@@ -5,6 +5,7 @@ Here the file is scanned along the message descriptors, large weight payloads ar
 parsed. In place of each payload the message carries an unknown field that numbers it: see ``DetachedWeights``.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ PAYLOAD_FIELDS = frozenset({1, 2, 30, 31})
 MARKER = 536_800_000
 SMALLEST = 1024
 DEEPEST = 90
+# protobuf reads a tag as 32 bits: 29 for the field's number, 3 for its wire type.
+_LARGEST_TAG = 2**32 - 1
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -70,6 +73,8 @@ def _fields(buffer: memoryview, start: int, end: int) -> Iterator[tuple[int, int
     at = start
     while at < end:
         tag, value = _read_varint(buffer, at)
+        if tag > _LARGEST_TAG:
+            raise ScanError("a field's number is longer than 29 bits")
         number, wire = tag >> 3, tag & 7
         if wire == _BYTES:
             length, value = _read_varint(buffer, value)
@@ -95,13 +100,26 @@ class _Scan:
         """Return the message's bytes without its large payloads."""
         if depth > DEEPEST:
             raise ScanError("messages are nested too deeply")
+        if descriptor.full_name == WEIGHT_PARAMS:
+            return self._weight(start, end)
         chunks: list[bytes | memoryview] = []
         for number, wire, at, value, stop in _fields(self.buffer, start, end):
             child = descriptor.fields_by_number.get(number)
             if wire == _BYTES and child is not None and child.message_type and _holds_weights(child.message_type):
                 body = self.message(child.message_type, value, stop, depth + 1)
                 chunks += (_varint(number << 3 | _BYTES), _varint(len(body)), body)
-            elif descriptor.full_name == WEIGHT_PARAMS and self._detachable(number, wire, stop - value):
+            else:
+                chunks.append(self.buffer[at:stop])
+        return b"".join(chunks)
+
+    def _weight(self, start: int, end: int) -> bytes:
+        """Return a ``WeightParams`` with a marker in place of each large payload."""
+        fields = list(_fields(self.buffer, start, end))
+        # protobuf joins a field that comes in pieces, or takes the last one; that is left to it.
+        pieces = Counter(number for number, *_ in fields)
+        chunks: list[bytes | memoryview] = []
+        for number, wire, at, value, stop in fields:
+            if pieces[number] == 1 and self._detachable(number, wire, stop - value):
                 chunks += (_varint((MARKER + number) << 3), _varint(len(self.extents)))
                 self.extents.append(Extent(value, stop - value))
             elif number < MARKER:  # a marker that stands in the file itself is not one of ours

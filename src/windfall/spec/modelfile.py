@@ -2,12 +2,14 @@
 
 import mmap
 import os
+import stat
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
@@ -34,6 +36,9 @@ class ModelFile:
         self._handle = handle
         self._extents = extents
         self._lock = threading.Lock()
+        if handle is not None:
+            self._stamp = _stamp(handle)
+            weakref.finalize(self, handle.close)
 
     @property
     def name(self) -> str:
@@ -46,7 +51,7 @@ class ModelFile:
         if not numbers or self._handle is None:
             return None
         if len(numbers) > 1 or numbers[0] >= len(self._extents):
-            raise FormatError(f"{self.name}: a weight is stored in {len(numbers)} pieces, must be one")
+            raise FormatError(f"is stored in {len(numbers)} pieces, must be one")
         return self._read(self._extents[numbers[0]])
 
     def payload_size(self, weight_params: Any, field: int) -> int:
@@ -69,16 +74,35 @@ class ModelFile:
         """Read a piece of the file into memory that is aligned for every data type."""
         assert self._handle is not None
         values = np.empty(extent.length, dtype=np.uint8)
+        rest = values.data
         with self._lock:
             self._handle.seek(extent.offset)
-            read = self._handle.readinto(memoryview(values))  # type: ignore[attr-defined]  # unbuffered files have it
-        if read != extent.length:
+            # One call reads less than 2 GiB on some systems.
+            while rest and (read := self._handle.readinto(rest)):  # type: ignore[attr-defined]  # typeshed: raw files
+                rest = rest[read:]
+            changed = _stamp(self._handle) != self._stamp
+        if rest or changed:
             raise FormatError(f"{self.name} changed on disk after it was loaded; load it again")
         return values
 
 
+def _stamp(handle: BinaryIO) -> tuple[int, int]:
+    """Return what tells that an open file was written to: its size and the time of its last change."""
+    status = os.fstat(handle.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
 def from_spec(spec: Any) -> ModelFile:
-    """Wrap a ``Model`` message that is already in memory; it is checked, and not copied."""
+    """Wrap a ``Model`` message that is already in memory; it is checked, and not copied.
+
+    Raises:
+        FormatError: It is no ``Model`` message, is not filled in, or is newer than this code.
+    """
+    if not isinstance(spec, Message) or spec.DESCRIPTOR.full_name != Model_pb2.Model.DESCRIPTOR.full_name:
+        raise FormatError(
+            f"the model is of type {type(spec).__name__}, must be the path of a file or a Model message; "
+            "of a coremltools MLModel, give get_spec()"
+        )
     _check(spec, "the model")
     return ModelFile(spec, None, None, [], spec.ByteSize())
 
@@ -89,7 +113,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     Raises:
         FormatError: The file is missing, is no model, is damaged, or is newer than this code.
     """
-    path = Path(path)
+    path = Path(os.fsdecode(path))
     handle, size = _open(path)
     try:
         spec, extents = _parse(handle, size, path.name)
@@ -101,14 +125,20 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:
-    if path.is_dir():
-        raise FormatError(
-            f"{path.name} is a directory, must be an .mlmodel file; .mlpackage and .mlmodelc are not supported yet"
-        )
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise FormatError(
+                f"{path.name} is a directory, must be an .mlmodel file; .mlpackage and .mlmodelc are not supported yet"
+            )
+        # Opening a pipe would wait for its other end.
+        if not stat.S_ISREG(mode):
+            raise FormatError(f"{path.name} is a pipe or a device, must be an .mlmodel file; copy it to a file first")
         handle = path.open("rb", buffering=0)
     except OSError as error:
         raise FormatError(f"cannot open {path}: {error.strerror}; check the path") from error
+    except ValueError as error:  # a character that no path may have
+        raise FormatError(f"cannot open {str(path)!r}: {error}; check the path") from error
     size = os.fstat(handle.fileno()).st_size
     problem = None
     if size == 0:
@@ -118,7 +148,7 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     if problem:
         handle.close()
         raise FormatError(f"{path.name} {problem}")
-    return handle, size  # type: ignore[return-value]  # FileIO is a BinaryIO without a buffer
+    return handle, size
 
 
 def _parse(handle: BinaryIO, size: int, name: str) -> tuple[Any, list[Extent]]:
@@ -129,7 +159,9 @@ def _parse(handle: BinaryIO, size: int, name: str) -> tuple[Any, list[Extent]]:
             message.ParseFromString(small)
         except (ScanError, DecodeError, RecursionError) as error:
             hint = "it is text, not a model" if _is_text(bytes(buffer[:4096])) else "it is not one, or is cut off"
-            raise FormatError(f"{name} cannot be read as a Core ML model: {hint}; download or convert it again") from error
+            raise FormatError(
+                f"{name} cannot be read as a Core ML model: {hint}; download or convert it again"
+            ) from error
     return message, extents
 
 

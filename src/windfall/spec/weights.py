@@ -3,6 +3,7 @@
 Source: ``WeightParams``, ``QuantizationParams`` in NeuralNetwork.proto.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ def encoding(file: ModelFile, params: Any) -> Encoding | None:
     """Return how a weight is stored, None if it has no values.
 
     Raises:
-        FormatError: It is stored in two ways at once, or the number of bits is not 1 to 8.
+        FormatError: It is stored in two ways or in pieces, or the number of bits is not 1 to 8.
     """
     sizes = {
         field: size
@@ -40,6 +41,8 @@ def encoding(file: ModelFile, params: Any) -> Encoding | None:
     if not sizes:
         return None
     ((field, size),) = sizes.items()
+    if _inline_size(params, field) not in (0, size):
+        raise FormatError("is stored in 2 pieces, must be one")
     bits = {FLOAT32: 32, FLOAT16: 16, INT8: 8}.get(field) or int(params.quantization.numberOfBits)
     if field == RAW and not 1 <= bits <= 8:
         raise FormatError(f"quantization.numberOfBits is {bits}, must be 1 to 8")
@@ -59,7 +62,9 @@ def decode(file: ModelFile, params: Any, shape: tuple[int, ...], channel_axis: i
         FormatError: The number of values, scales or table entries does not fit.
     """
     stored = encoding(file, params)
-    count = int(np.prod(shape, dtype=object))
+    if any(size < 0 for size in shape):
+        raise FormatError(f"is asked for as {_by(shape)} values, no size may be below 0")
+    count = math.prod(shape)
     if stored is None:
         if count == 0:
             return np.zeros(shape, np.float32)
@@ -67,7 +72,9 @@ def decode(file: ModelFile, params: Any, shape: tuple[int, ...], channel_axis: i
     expected = (count * stored.bits + 7) // 8
     if stored.size != expected:
         have = stored.size * 8 // stored.bits
-        raise FormatError(f"has {have} values in {stored.size} bytes, must have {count} {_by(shape)} in {expected} bytes")
+        raise FormatError(
+            f"has {have} values in {stored.size} bytes, must have {count} {_by(shape)} in {expected} bytes"
+        )
     values = _DECODERS[stored.field](_payload(file, params, stored.field), params.quantization, stored.bits, count)
     if stored.field in (FLOAT32, FLOAT16):
         return values.astype(np.float32, copy=False).reshape(shape)
@@ -126,17 +133,19 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
 
 def _dequantize(values: NDArray[Any], quantization: Any, channel_axis: int) -> NDArray[np.float32]:
     kind = quantization.WhichOneof("QuantizationType")
-    if kind == "lookupTableQuantization":
-        table = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
+    if kind == "lookupTableQuantization" and values.dtype == np.uint8:
+        table: NDArray[np.float32] = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
         if table.size != 2**quantization.numberOfBits:
-            raise FormatError(f"the lookup table has {table.size} entries, must have {2**quantization.numberOfBits}")
-        return table[values]
+            raise FormatError(f"has a lookup table of {table.size} entries, must be {2**quantization.numberOfBits}")
+        return np.take(table, values)
     if kind == "linearQuantization":
         linear = quantization.linearQuantization
         scale = _per_channel(linear.scale, values.shape, channel_axis, "scale")
         bias = _per_channel(linear.bias, values.shape, channel_axis, "bias") if linear.bias else np.float32(0)
         return values.astype(np.float32) * scale + bias
-    raise FormatError("is quantized without linearQuantization or lookupTableQuantization, must have one")
+    if kind is None:
+        raise FormatError("is quantized without linearQuantization or lookupTableQuantization, must have one")
+    raise FormatError(f"is stored as int8RawValue with {kind}, must have linearQuantization")
 
 
 def _per_channel(stored: Any, shape: tuple[int, ...], axis: int, name: str) -> NDArray[np.float32]:
@@ -144,7 +153,8 @@ def _per_channel(stored: Any, shape: tuple[int, ...], axis: int, name: str) -> N
     values = np.array(stored, np.float32)
     if values.size == 1:
         return values.reshape((1,) * len(shape))
-    channels = shape[axis]
+    channels = shape[axis] if shape else 1
     if values.size != channels:
-        raise FormatError(f"the quantization {name} has {values.size} values, must have 1 or {channels}")
+        wanted = "1" if channels == 1 else f"1 or {channels}"
+        raise FormatError(f"has a quantization {name} of {values.size} values, must be {wanted}")
     return values.reshape([channels if i == axis else 1 for i in range(len(shape))])

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from windfall.lowering.neural_network import activations
+from windfall.lowering.neural_network import activations, nd
 from windfall.lowering.neural_network.context import LayerContext, Value
 
 _MODULES: tuple[ModuleType, ...] = (
     activations,
+    nd,
 )
 
 NOT_LOWERED: Mapping[str, str] = {

@@ -139,8 +139,10 @@ class _Blobs:
         if name in self.values:
             return self.values[name]
         later = [other.name for other in network_of(self.file.spec).layers if name in other.output]
-        made = f"is made by the later layer {later[0]!r}: layers must stand in order and without cycles" if later else (
-            "is made by no layer and is no input of the model"
+        made = (
+            f"is made by the later layer {later[0]!r}: layers must stand in order and without cycles"
+            if later
+            else ("is made by no layer and is no input of the model")
         )
         raise ctx.error("input", made, value=name)
 
@@ -187,5 +189,3 @@ def _some(names: Iterable[str], most: int = 8) -> str:
     listed: Iterator[str] = iter(names)
     shown = [repr(name) for _, name in zip(range(most), listed, strict=False)]
     return ", ".join(shown) + (" ..." if next(listed, None) is not None else "")
-
-

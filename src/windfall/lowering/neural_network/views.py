@@ -16,7 +16,7 @@ def on_planes(lower: Callable[Concatenate[LayerContext, P], Value]) -> Callable[
     """
 
     @wraps(lower)
-    def lower_any_rank(ctx: LayerContext, *args: P.args, **kwargs: P.kwargs) -> Value:
+    def lower_any_rank(ctx: LayerContext, /, *args: P.args, **kwargs: P.kwargs) -> Value:
         inputs = [arg for arg in args if isinstance(arg, Value)]
         for x in inputs:
             if ctx.rank(x) < 3:
@@ -35,7 +35,7 @@ def elementwise(lower: Callable[Concatenate[LayerContext, P], Value]) -> Callabl
     """
 
     @wraps(lower)
-    def lower_views(ctx: LayerContext, *args: P.args, **kwargs: P.kwargs) -> Value:
+    def lower_views(ctx: LayerContext, /, *args: P.args, **kwargs: P.kwargs) -> Value:
         inputs = [arg for arg in args if isinstance(arg, Value)]
         views = [ctx.graph.known_planes(x) for x in inputs]
         same_lead = len({ctx.shape(x)[:-3] for x in inputs}) == 1 and len({ctx.rank(x) for x in inputs}) == 1

@@ -1,0 +1,1 @@
+"""coremltools' own test suite, run on windfall: see ``plugin.py``."""
