@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import onnx_ir as ir
 
-from windfall.description import ModelDescription, describe
 from windfall.errors import UnsupportedError
 from windfall.features.binding import Binder
 from windfall.features.labels import ClassLabels
-from windfall.lowering.lowered import LoweredModel
-from windfall.lowering.neural_network.network import default_outputs, lower_network, network_of, probabilities_name
+from windfall.lowering.lowered import InputShapes, LoweredModel
+from windfall.lowering.neural_network.network import default_outputs, lower_network, probabilities_name
 from windfall.passes import optimize
 from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
 from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.writing import write_file
 
-_Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+if TYPE_CHECKING:
+    from windfall.description import ModelDescription
+
+_Shapes = tuple[tuple[str, tuple[int | str, ...]], ...]
 _MOST_PROGRAMS = 8
 
 
@@ -86,8 +88,10 @@ class Model:
         self._lock = threading.Lock()
 
     @cached_property
-    def description(self) -> ModelDescription:
+    def description(self) -> "ModelDescription":
         """What the model takes and gives, who made it, what it weighs; prints as a table."""
+        from windfall.description import describe  # predictions do without it
+
         return describe(self._file)
 
     @property
@@ -123,11 +127,10 @@ class Model:
             FormatError: A part of the model breaks a rule of the specification.
         """
         feeds = self._binder.feeds(inputs)
-        shapes = {name: tensor.shape for name, tensor in feeds.items()}
-        wanted = None if outputs is None else tuple(outputs)
-        compiled = self._compiled(shapes, wanted)
+        wanted = None if outputs is None else self._binder.checked_outputs(outputs)
+        compiled = self._compiled(self._binder.graph_shapes(feeds), wanted)
         tensors = compiled.program.run(feeds)
-        return self._binder.results(compiled.outputs, tensors, self._labels, described=outputs is None)
+        return self._binder.results(compiled.outputs, tensors, self._labels, wanted)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to an ``.mlmodel`` file; it appears there whole or not at all."""
@@ -149,9 +152,9 @@ class Model:
     @cached_property
     def _labels(self) -> ClassLabels | None:
         source = probabilities_name(self._file.spec)
-        return None if source is None else ClassLabels.of(network_of(self._file.spec), source, self._file.name)
+        return None if source is None else ClassLabels.of(self._file.spec, source, self._file.name)
 
-    def _compiled(self, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...] | None) -> CompiledModel:
+    def _compiled(self, shapes: InputShapes, outputs: tuple[str, ...] | None) -> CompiledModel:
         """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
         key = (tuple(shapes.items()), outputs)
         with self._lock:
@@ -162,8 +165,10 @@ class Model:
             self._programs.move_to_end(key)
             return self._programs[key]
 
-    def _compile(self, shapes: Mapping[str, tuple[int, ...]], outputs: tuple[str, ...] | None) -> CompiledModel:
-        names = list(outputs) if outputs is not None else default_outputs(self._file.spec)
+    def _compile(self, shapes: InputShapes, outputs: tuple[str, ...] | None) -> CompiledModel:
+        names = default_outputs(self._file.spec)
+        if outputs is not None:
+            names = list(outputs) if self._labels is None else self._labels.sources(outputs)
         lowered = lower_network(self._file, shapes, names)
         optimize(lowered.model)
         program = engine_named(self._engine).compile(lowered.model, self._options)

@@ -27,13 +27,14 @@ _NAME, _REACHED = "name", "reached"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--update-passing", action="store_true", help="write the tests that passed to passing.txt")
+    group.addoption("--results", type=Path, help="write a line for each test to this file: outcome, name, reason")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install the engine before any test module is imported, and collect results where they arrive."""
     install()
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Collector(config.getoption("--update-passing")))
+        config.pluginmanager.register(Collector(config.getoption("--update-passing"), config.getoption("--results")))
 
 
 def install() -> None:
@@ -66,8 +67,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 class Collector:
     """Gathers the results of all processes and reports at the end."""
 
-    def __init__(self, update: bool) -> None:
+    def __init__(self, update: bool, file: Path | None) -> None:
         self.update = update
+        self.file = file
         self.results: dict[str, Result] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -95,6 +97,9 @@ class Collector:
             write(line)
         for name in self.broken():
             write(f"must pass, see {PASSING.name}: {name}")
+        if self.file is not None:
+            lines = [f"{r.outcome}\t{r.name}\t{r.reason}\n" for r in self.results.values() if r.reached]
+            self.file.write_text("".join(sorted(lines)), encoding="utf-8")
         if self.update:
             passed = sorted(r.name for r in self.results.values() if r.reached and r.outcome == "passed")
             PASSING.write_text("".join(f"{name}\n" for name in passed))

@@ -17,8 +17,10 @@ CALLS = {"models": 0, "predictions": 0}
 class MLModelProxy:
     """One model, opened.
 
+    It is compiled on its first prediction, for the shapes given then: default shapes need not make sense.
+
     Raises:
-        RuntimeError: windfall cannot open or compile it; coremltools warns and goes on without predictions.
+        RuntimeError: windfall cannot open it; coremltools warns and goes on without predictions.
     """
 
     def __init__(
@@ -32,7 +34,6 @@ class MLModelProxy:
         self._path = path
         try:
             self._model = windfall.load(Path(path), compute_units=compute_units.lower(), threads=1)
-            self._model.compiled  # noqa: B018  # Core ML compiles a model when it is opened
         except windfall.WindfallError as error:
             raise RuntimeError(str(error)) from error
 

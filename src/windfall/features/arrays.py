@@ -3,7 +3,8 @@
 Source: ``ArrayFeatureType`` in FeatureTypes.proto, ``NeuralNetworkMultiArrayShapeMapping`` in NeuralNetwork.proto.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from windfall.errors import FeatureError
 from windfall.spec.proto import FeatureTypes_pb2
 
 ArrayType = FeatureTypes_pb2.ArrayFeatureType
-DTYPES = {
+DTYPES: Mapping[int, np.dtype[Any]] = {
     ArrayType.FLOAT32: np.dtype(np.float32),
     ArrayType.DOUBLE: np.dtype(np.float64),
     ArrayType.INT32: np.dtype(np.int32),
@@ -26,26 +27,42 @@ DTYPES = {
 def to_array(value: Any, name: str) -> NDArray[np.float32]:
     """Return numbers in any form as a float32 array.
 
-    Takes NumPy arrays, nested lists, Python numbers, and what has ``__array__`` or DLPack, such as torch tensors.
+    Takes NumPy arrays, nested lists, Python numbers, and what has ``__array__``, such as torch tensors. What float32
+    cannot hold becomes the nearest number that it can, or infinite.
 
     Raises:
         FeatureError: The value holds no numbers.
     """
-    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
-        value = value.detach().cpu().numpy()
+    what = type(value).__name__
     try:
+        if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
+            value = value.detach().cpu()
+            # NumPy has no bfloat16.
+            value = (value.float() if value.is_floating_point() else value).numpy()
         array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"has the type {array.dtype}")
-    except (TypeError, ValueError) as error:
-        raise FeatureError(f"input {name!r} is {type(value).__name__}, must be an array of numbers: {error}") from error
-    return np.ascontiguousarray(array, np.float32)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise _not_numbers(name, what, f": {_one_line(error)}") from error
+    if array.dtype.kind not in "fiub":
+        raise _not_numbers(name, what if array.dtype == object else f"{what} of {array.dtype}")
+    with np.errstate(over="ignore"):
+        return np.asarray(array, np.float32, order="C")
 
 
-def allowed_sizes(array: Any) -> list[tuple[int, int | None]] | list[tuple[int, ...]]:
-    """Return what a flexible array may be: (least, most) per axis for a range, or the enumerated shapes."""
-    if array.WhichOneof("ShapeFlexibility") == "shapeRange":
-        return [(r.lowerBound, None if r.upperBound < 0 else r.upperBound) for r in array.shapeRange.sizeRanges]
+def _not_numbers(name: str, what: str, reason: str = "") -> FeatureError:
+    return FeatureError(f"input {name!r} is {what}, must be an array of numbers{reason}; convert it first")
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def size_ranges(array: Any) -> list[tuple[int, int | None]]:
+    """Return (least, most) for each axis of an array with a ``shapeRange``; most is None where there is no bound."""
+    return [(r.lowerBound, None if r.upperBound < 0 else r.upperBound) for r in array.shapeRange.sizeRanges]
+
+
+def enumerated_shapes(array: Any) -> list[tuple[int, ...]]:
+    """Return the shapes that an array with ``enumeratedShapes`` may have."""
     return [tuple(shape.shape) for shape in array.enumeratedShapes.shapes]
 
 
@@ -66,9 +83,9 @@ def fits(shape: Sequence[int], array: Any) -> bool:
     kind = array.WhichOneof("ShapeFlexibility")
     if kind is None or tuple(shape) == default_shape(array):
         return tuple(shape) == default_shape(array)
-    allowed = allowed_sizes(array)
     if kind == "enumeratedShapes":
-        return tuple(shape) in allowed
+        return tuple(shape) in enumerated_shapes(array)
+    allowed = size_ranges(array)
     return len(shape) == len(allowed) and all(
         low <= size and (high is None or size <= high) for size, (low, high) in zip(shape, allowed, strict=True)
     )
@@ -78,20 +95,27 @@ def describe_allowed(array: Any) -> str:
     """Say in words which shapes a description allows."""
     kind = array.WhichOneof("ShapeFlexibility")
     if kind == "enumeratedShapes":
-        return "one of " + ", ".join(str(list(shape)) for shape in allowed_sizes(array))
+        return "one of " + ", ".join(str(list(shape)) for shape in enumerated_shapes(array))
     if kind == "shapeRange":
-        ends = [f"{low}..{'' if high is None else high}" for low, high in allowed_sizes(array)]
+        ends = [f"{low}..{'' if high is None else high}" for low, high in size_ranges(array)]
         return f"[{', '.join(ends)}]"
     return str(list(default_shape(array)))
 
 
-def check_shape(array: NDArray[Any], feature: Any) -> None:
-    """Raise a FeatureError unless the description allows the array's shape."""
+def to_exact(array: NDArray[np.float32], feature: Any) -> NDArray[np.float32]:
+    """Check an array for a network with ``EXACT_ARRAY_MAPPING``; a single number may stand for the shape [1].
+
+    Raises:
+        FeatureError: The description does not allow the array's shape.
+    """
     kind = feature.type.multiArrayType
+    if array.ndim == 0 and fits((1,), kind):
+        array = array.reshape(1)
     if not fits(array.shape, kind):
         raise FeatureError(
             f"input {feature.name!r} has shape {list(array.shape)}, must be {describe_allowed(kind)}; reshape it"
         )
+    return array
 
 
 def to_rank5(array: NDArray[np.float32], feature: Any) -> NDArray[np.float32]:
@@ -104,6 +128,8 @@ def to_rank5(array: NDArray[np.float32], feature: Any) -> NDArray[np.float32]:
         FeatureError: The shape fits in none of these ways.
     """
     declared = feature.type.multiArrayType
+    given = array.shape
+    array = array.reshape(1) if array.ndim == 0 else array
     core = 1 if len(default_shape(declared)) == 1 else 3
     for rank, tail in ((core, ()), (3, (1, 1) if core == 1 else ())):
         trailing = array.shape[array.ndim - rank :] if array.ndim >= rank else ()
@@ -115,7 +141,7 @@ def to_rank5(array: NDArray[np.float32], feature: Any) -> NDArray[np.float32]:
             full = (1,) * (2 - len(lead)) + lead + dims + (1,) * (3 - len(dims))
             return array.reshape(full)
     raise FeatureError(
-        f"input {feature.name!r} has shape {list(array.shape)}, must be {describe_allowed(declared)}, "
+        f"input {feature.name!r} has shape {list(given)}, must be {describe_allowed(declared)}, "
         "with Batch or Seq and Batch in front if wanted; reshape it"
     )
 
@@ -124,7 +150,8 @@ def default_array(feature: Any) -> NDArray[np.float32]:
     """Return what an optional array input is when it is left out: its default value, or zeros."""
     array = feature.type.multiArrayType
     kind = array.WhichOneof("defaultOptionalValue")
-    return np.full(default_shape(array), getattr(array, kind) if kind else 0, np.float32)
+    with np.errstate(over="ignore"):  # a double may lie outside of float32
+        return np.full(default_shape(array), getattr(array, kind) if kind else 0, np.float32)
 
 
 def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool) -> NDArray[Any]:
@@ -133,10 +160,12 @@ def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool) -> NDArray[Any]
     A rank 5 tensor of one sequence step and one batch element has [C, H, W] when no shape is declared.
     """
     array = feature.type.multiArrayType
-    tensor = tensor.astype(DTYPES.get(array.dataType, tensor.dtype), copy=False)
+    dtype = DTYPES.get(array.dataType, tensor.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers that the declared type cannot hold are the model's own
+        tensor = tensor.astype(dtype, copy=False)
     declared = default_shape(array)
     if rank5 and tensor.ndim == 5 and tensor.shape[:2] == (1, 1):
-        if declared and np.prod(declared, dtype=object) == tensor.size:
+        if declared and min(declared) > 0 and math.prod(declared) == tensor.size:
             return tensor.reshape(declared)
         return tensor.reshape(tensor.shape[2:])
     return tensor

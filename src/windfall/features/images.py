@@ -3,6 +3,7 @@
 Source: ``ImageFeatureType`` in FeatureTypes.proto.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def to_pixels(value: Any, feature: Any) -> NDArray[Any]:
     """Return a picture as the graph takes it.
 
     Args:
-        value: A Pillow image of any mode and an allowed size, or a uint8 array [H, W, 3], [H, W, 4] or [H, W].
+        value: A Pillow image of any mode and an allowed size, or a uint8 array [H, W, 3], [H, W, 4], [H, W, 1] or
+            [H, W]. Alpha is dropped.
         feature: The feature's description.
 
     Returns:
@@ -84,34 +86,53 @@ def to_pixels(value: Any, feature: Any) -> NDArray[Any]:
             "resize it first, or use the command line, which does"
         )
     try:
-        pixels = np.asarray(picture.convert(MODES[image.colorSpace]))
-    except (OSError, ValueError, SyntaxError) as error:
+        pixels = np.asarray(_from_16_bits(picture, feature.name).convert(MODES[image.colorSpace]))
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise FeatureError(f"image {feature.name!r} cannot be decoded: {error}; check the file") from error
     if image.colorSpace == ImageType.GRAYSCALE_FLOAT16:
-        pixels = pixels.astype(np.float16)
+        with np.errstate(over="ignore"):  # beyond float16 is infinite, as in Core ML
+            pixels = pixels.astype(np.float16)
     return pixels.reshape(1, picture.height, picture.width, -1)
+
+
+def _from_16_bits(picture: Image.Image, name: str) -> Image.Image:
+    """Scale a gray picture of 16 bits to 0..255; Pillow's ``convert`` would make all but its darkest pixels white."""
+    if picture.mode == "I":
+        raise FeatureError(f"image {name!r} has mode I, whose range is not known; convert it to L, F or RGB first")
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray(np.rint(np.asarray(picture).astype(np.float32) / 257).astype(np.uint8))
+
+
+def default_pixels(feature: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return what an optional image input is when it is left out: black."""
+    half = feature.type.imageType.colorSpace == ImageType.GRAYSCALE_FLOAT16
+    return np.zeros(shape, np.float16 if half else np.uint8)
 
 
 def _as_picture(value: Any, name: str) -> Image.Image:
     if isinstance(value, Image.Image):
         return value
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
-        try:
-            return Image.fromarray(value)
-        except TypeError as error:
-            raise FeatureError(f"image {name!r} has shape {list(value.shape)}, must be [H, W, 3] or [H, W]") from error
-    shown = (
-        f"an array of {value.dtype}, shape {list(value.shape)}"
-        if isinstance(value, np.ndarray)
-        else (type(value).__name__)
-    )
+    is_array = isinstance(value, np.ndarray)
+    if is_array and value.dtype == np.uint8 and (value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))):
+        return Image.fromarray(value[:, :, 0] if value.ndim == 3 and value.shape[2] == 1 else value)
+    shown = f"an array of {value.dtype}, shape {list(value.shape)}" if is_array else type(value).__name__
     raise FeatureError(
         f"image {name!r} is {shown}, must be a Pillow image or a uint8 array [H, W, 3]; try PIL.Image.open(path)"
     )
 
 
-def from_pixels(pixels: NDArray[Any]) -> Image.Image:
-    """Return the first picture of [N, H, W, channels] as a Pillow image: mode RGB, L, or F for float16."""
+def from_pixels(pixels: NDArray[Any], name: str) -> Image.Image:
+    """Return [1, H, W, channels] as a Pillow image: mode RGB, L, or F for float16.
+
+    Raises:
+        FeatureError: There are several pictures, or none.
+    """
+    if len(pixels) != 1 or not pixels.size:
+        raise FeatureError(
+            f"image output {name!r} has the shape {list(pixels.shape)}, must be one picture [1, H, W, channels]; "
+            "give inputs without a batch"
+        )
     first = pixels[0]
     if first.dtype == np.float16:
         first = first.astype(np.float32)

@@ -1,12 +1,13 @@
 """Build an ONNX graph node by node, with the type and shape of every value known as soon as it exists."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
+from onnx_ir.convenience import convert_attribute
 
 from windfall.graph.inference import infer
 
@@ -16,6 +17,8 @@ ML_OPSET = 5
 
 LARGEST_TENSOR = 2**32
 """No tensor of a graph may need more bytes. Core ML models run on phones; more is a damaged or hostile file."""
+LARGEST_GRAPH = 2**36
+"""Nor may all tensors of a graph together; not all of them are there at once."""
 
 Dim = int | None
 """One size of a shape; None where it is known only at run time."""
@@ -39,6 +42,8 @@ class GraphBuilder:
         self._names: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._planes: dict[ir.Value, ir.Value] = {}
+        self._leads: dict[ir.Value, ir.Value] = {}
+        self._bytes = 0
         # Values that still have a name of ours and not one of the model's.
         self._unnamed: set[ir.Value] = set()
 
@@ -56,14 +61,18 @@ class GraphBuilder:
             key = (array.dtype.str, array.shape, array.tobytes())
             if key in self._constants:
                 return self._constants[key]
-        tensor = ir.tensor(array)
+        value = self.stored(ir.tensor(array), name)
+        if key is not None:
+            self._constants[key] = value
+        return value
+
+    def stored(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
+        """Add a tensor as an initializer as it is, e.g. one that still lies in a file."""
         value = ir.Value(
-            name=self.unique(self._scoped(name)), shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype)
+            name=self.unique(self._scoped(name)), shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype)
         )
         value.const_value = tensor
         self.graph.register_initializer(value)
-        if key is not None:
-            self._constants[key] = value
         return value
 
     def op(self, op_type: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
@@ -84,10 +93,11 @@ class GraphBuilder:
         self, op_type: str, *inputs: ir.Value | None, outputs: int, name: str = "", **attributes: Any
     ) -> Sequence[ir.Value]:
         """Add a node with several outputs and return them; see ``op``."""
-        node = ir.node(
+        node = ir.Node(
+            "",
             op_type,
-            list(inputs),
-            attributes={key: value for key, value in attributes.items() if value is not None},
+            inputs,
+            [_attribute(key, value) for key, value in attributes.items() if value is not None],
             num_outputs=outputs,
             name=self.unique(self._scoped(name or op_type)),
         )
@@ -102,6 +112,17 @@ class GraphBuilder:
         self.graph.append(node)
         self._unnamed.update(node.outputs)
         return node.outputs
+
+    def subgraph(self, name: str) -> "GraphBuilder":
+        """Return a builder for a body of a control flow node of this graph.
+
+        Its nodes may use this graph's values, and its names differ from this graph's, as ONNX asks. Constants belong
+        into the outermost graph: engines take only that one's by address.
+        """
+        body = GraphBuilder(self.unique(self._scoped(name)))
+        body.prefix = self.prefix
+        body._names = self._names
+        return body
 
     def rename(self, value: ir.Value, name: str) -> ir.Value:
         """Give a value a name of the model; returns the value that carries it.
@@ -123,12 +144,20 @@ class GraphBuilder:
     def _scoped(self, name: str) -> str:
         return f"{self.prefix}.{name}" if self.prefix else name
 
-    @staticmethod
-    def _check_size(value: ir.Value) -> None:
-        dims = shape(value)
-        if value.shape is None or None in dims:
+    def _check_size(self, value: ir.Value) -> None:
+        """Refuse a tensor, or a graph, that is too large; sizes that are known only at run time count as 1."""
+        if value.shape is None:
             return
-        needs = math.prod(dims) * (value.dtype.itemsize if value.dtype else 4)  # type: ignore[arg-type]
+        dims = shape(value)
+        count = math.prod(1 if dim is None else dim for dim in dims)
+        needs = int(count * (value.dtype.itemsize if value.dtype else 4))
+        self._bytes += max(0, needs)
+        if any(dim is not None and dim < 0 for dim in dims):
+            raise ShapeError(f"a tensor would have the shape {list(dims)}, no size may be below 0")
+        if self._bytes > LARGEST_GRAPH:
+            raise ShapeError(
+                f"the tensors up to here need {self._bytes:,} bytes together, must be at most {LARGEST_GRAPH:,}"
+            )
         if needs > LARGEST_TENSOR:
             raise ShapeError(
                 f"a tensor of shape {list(dims)} needs {needs:,} bytes, must be at most {LARGEST_TENSOR:,}"
@@ -152,7 +181,10 @@ class GraphBuilder:
             if tuple(target) == shape(value):
                 return value
             return self.op("Reshape", value, self.constant(target, "shape"), allowzero=1)
-        return self.op("Reshape", value, self.op("Concat", *vectors, axis=0), allowzero=1)
+        reshaped = self.op("Reshape", value, self.op("Concat", *vectors, axis=0), allowzero=1)
+        # Inference follows constants alone, and would lose the sizes that are known.
+        reshaped.shape = ir.Shape([dim for vector in vectors for dim in _elements(vector)])
+        return reshaped
 
     def _vector(self, part: int | Sequence[int] | ir.Value) -> ir.Value:
         if isinstance(part, ir.Value):
@@ -179,12 +211,26 @@ class GraphBuilder:
         """Say that ``planes`` is the rank 4 view of a value."""
         self._planes[value] = planes
 
+    def same_lead(self, values: Sequence[ir.Value]) -> bool:
+        """Whether values have the same rank and the same axes before [C, H, W], however long these are at run time."""
+        if len({len(shape(value)) for value in values}) > 1 or len({shape(value)[:-3] for value in values}) > 1:
+            return False
+        if len(values) == 1 or None not in shape(values[0])[:-3]:
+            return True
+        leads = {self._leads.get(value) for value in values}
+        return len(leads) == 1 and None not in leads
+
     def restore(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """Give [N, C, H, W] the leading axes of ``like`` again; the inverse of ``planes``."""
         if len(shape(like)) == 4:
             return value
-        restored = self.reshape(value, self.sizes(like, 0, len(shape(like)) - 3), self.sizes(value, 1))
+        # One vector for all that have these axes: a Shape of each would keep each alive.
+        if like not in self._leads:
+            self._leads[like] = self.sizes(like, 0, len(shape(like)) - 3)
+        lead = self._leads[like]
+        restored = self.reshape(value, lead, self.sizes(value, 1))
         self._planes[restored] = value
+        self._leads[restored] = lead
         return restored
 
 
@@ -197,6 +243,38 @@ def shape(value: ir.Value) -> tuple[Dim, ...]:
     if value.shape is None:
         raise ShapeError(f"the rank of {value.name!r} is known only at run time")
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+
+
+def _elements(vector: ir.Value) -> Sequence[int | ir.SymbolicDim]:
+    """Return what is known of a shape that is given by an int64 vector."""
+    if vector.const_value is not None:
+        return [size if size >= 0 else ir.SymbolicDim(None) for size in vector.const_value.numpy().tolist()]
+    node = vector.producer()
+    if node is not None and node.op_type == "Shape" and node.inputs[0] is not None and node.inputs[0].shape is not None:
+        bounds = node.attributes
+        start = bounds["start"].as_int() if "start" in bounds else 0
+        return node.inputs[0].shape[start : bounds["end"].as_int() if "end" in bounds else None]
+    length = shape(vector)[0]
+    if length is None:
+        raise ShapeError(f"the length of the shape {vector.name!r} is known only at run time")
+    return [ir.SymbolicDim(None)] * length
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    kind = type(value)
+    if kind in (list, tuple) and value and all(type(item) is int for item in value):
+        return ir.AttrInt64s(name, value)
+    # convert_attribute takes all there is, but is slow, as it looks at every protocol.
+    return _ATTRIBUTES.get(kind, convert_attribute)(name, value)
+
+
+_ATTRIBUTES: Mapping[type, Callable[[str, Any], ir.Attr]] = {
+    bool: ir.AttrInt64,
+    int: ir.AttrInt64,
+    ir.DataType: ir.AttrInt64,
+    float: ir.AttrFloat32,
+    str: ir.AttrString,
+}
 
 
 def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int64]:

@@ -12,6 +12,9 @@ from windfall.errors import UnsupportedError
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 """As in Core ML. Every engine here computes on the CPU so far, which each of these allows."""
 
+# Engines start as many threads as they are told to, until the system has no more.
+_MOST_THREADS = 1024
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -53,7 +56,7 @@ def engine_named(name: str) -> Engine:
     from windfall.runtime.onnxruntime import OnnxRuntime
 
     engines: dict[str, type[Engine]] = {"auto": OnnxRuntime, "onnxruntime": OnnxRuntime}
-    if name not in engines:
+    if not isinstance(name, str) or name not in engines:
         raise UnsupportedError(f"engine is {name!r}, must be one of: {', '.join(engines)}")
     return engines[name]()
 
@@ -62,8 +65,8 @@ def checked_options(threads: int | None, compute_units: str) -> EngineOptions:
     """Check the arguments of ``load`` that concern engines."""
     if compute_units not in COMPUTE_UNITS:
         raise UnsupportedError(f"compute_units is {compute_units!r}, must be one of: {', '.join(COMPUTE_UNITS)}")
-    if threads is not None and threads < 1:
-        raise UnsupportedError(f"threads is {threads}, must be at least 1, or None for all cores")
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+        raise UnsupportedError(f"threads is {threads!r}, must be 1 to {_MOST_THREADS}, or None for all cores")
     return EngineOptions(threads, compute_units)
 
 

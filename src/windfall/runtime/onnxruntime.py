@@ -13,6 +13,7 @@ from windfall.runtime.serialize import serialize
 
 # Nothing goes to the terminal: errors are raised, and warnings are about graphs that users did not write.
 _FATAL_ONLY = 4
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class OnnxRuntime:
@@ -21,29 +22,29 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def compile(self, model: ir.Model, options: EngineOptions) -> "OrtProgram":
-        """See ``Engine.compile``. Large weights are handed over by address, never copied into the graph."""
-        proto, weights = serialize(model)
+        """See ``Engine.compile``."""
+        serialized = serialize(model)
         settings = ort.SessionOptions()
         settings.log_severity_level = _FATAL_ONLY
         if options.threads is not None:
             settings.intra_op_num_threads = options.threads
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-        settings.add_external_initializers(list(weights), values)
+        if serialized.folder is not None:
+            settings.add_session_config_entry(_WEIGHTS_FOLDER, str(serialized.folder))
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in serialized.arrays.values()]
+        settings.add_external_initializers(list(serialized.arrays), values)
         try:
-            session = ort.InferenceSession(proto, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions share no other base
+            session = ort.InferenceSession(serialized.proto, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001  # its exceptions share no other base
             raise EngineError(f"ONNX Runtime cannot compile the model: {_first_line(error)}") from error
-        # The session reads from these arrays for as long as it lives.
-        return OrtProgram(session, names(model.graph.outputs), list(weights.values()))
+        return OrtProgram(session, names(model.graph.outputs))
 
 
 class OrtProgram:
     """A session of ONNX Runtime."""
 
-    def __init__(self, session: Any, outputs: list[str], weights: list[NDArray[Any]]) -> None:
+    def __init__(self, session: Any, outputs: list[str]) -> None:
         self._session = session
         self._outputs = outputs
-        self._weights = weights
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """See ``Program.run``."""

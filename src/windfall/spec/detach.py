@@ -102,14 +102,14 @@ class _Scan:
             raise ScanError("messages are nested too deeply")
         if descriptor.full_name == WEIGHT_PARAMS:
             return self._weight(start, end)
-        chunks: list[bytes | memoryview] = []
+        chunks: list[bytes] = []  # no views: a traceback would keep them, and the file could not be closed
         for number, wire, at, value, stop in _fields(self.buffer, start, end):
             child = descriptor.fields_by_number.get(number)
             if wire == _BYTES and child is not None and child.message_type and _holds_weights(child.message_type):
                 body = self.message(child.message_type, value, stop, depth + 1)
                 chunks += (_varint(number << 3 | _BYTES), _varint(len(body)), body)
             else:
-                chunks.append(self.buffer[at:stop])
+                chunks.append(bytes(self.buffer[at:stop]))
         return b"".join(chunks)
 
     def _weight(self, start: int, end: int) -> bytes:
@@ -117,13 +117,13 @@ class _Scan:
         fields = list(_fields(self.buffer, start, end))
         # protobuf joins a field that comes in pieces, or takes the last one; that is left to it.
         pieces = Counter(number for number, *_ in fields)
-        chunks: list[bytes | memoryview] = []
+        chunks: list[bytes] = []
         for number, wire, at, value, stop in fields:
             if pieces[number] == 1 and self._detachable(number, wire, stop - value):
                 chunks += (_varint((MARKER + number) << 3), _varint(len(self.extents)))
                 self.extents.append(Extent(value, stop - value))
             elif number < MARKER:  # a marker that stands in the file itself is not one of ours
-                chunks.append(self.buffer[at:stop])
+                chunks.append(bytes(self.buffer[at:stop]))
         return b"".join(chunks)
 
     @staticmethod

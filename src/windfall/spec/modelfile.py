@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
+from windfall.graph.stored import Place
 from windfall.spec.detach import Extent, ScanError, detach, payloads
 from windfall.spec.proto import NEWEST_SPECIFICATION, Model_pb2
 
@@ -53,6 +54,24 @@ class ModelFile:
         if len(numbers) > 1 or numbers[0] >= len(self._extents):
             raise FormatError(f"is stored in {len(numbers)} pieces, must be one")
         return self._read(self._extents[numbers[0]])
+
+    def place(self, weight_params: Any, field: int) -> Place | None:
+        """Return where a detached payload lies on disk; None if it is not detached, or the file was replaced since."""
+        numbers = payloads(weight_params).get(field)
+        if not numbers or self.path is None or self._handle is None or not self._in_place():
+            return None
+        extent = self._extents[numbers[0]]
+        return Place(self.path.resolve(), extent.offset, extent.length)
+
+    def _in_place(self) -> bool:
+        assert self.path is not None
+        assert self._handle is not None
+        opened = os.fstat(self._handle.fileno())
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(opened, now) and now.st_size == self.size
 
     def payload_size(self, weight_params: Any, field: int) -> int:
         """Return the size in bytes of a weight's detached payloads of one field, 0 if there is none."""

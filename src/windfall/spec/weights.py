@@ -49,6 +49,29 @@ def encoding(file: ModelFile, params: Any) -> Encoding | None:
     return Encoding(field, size, bits)
 
 
+def check(file: ModelFile, params: Any, shape: tuple[int, ...]) -> Encoding | None:
+    """Check that a weight has as many values as a shape asks for, and return how they are stored.
+
+    Raises:
+        FormatError: It has not.
+    """
+    stored = encoding(file, params)
+    if any(size < 0 for size in shape):
+        raise FormatError(f"is asked for as {_by(shape)} values, no size may be below 0")
+    count = math.prod(shape)
+    if stored is None:
+        if count == 0:
+            return None
+        raise FormatError(f"has no values, must have {count}")
+    expected = (count * stored.bits + 7) // 8
+    if stored.size != expected:
+        have = stored.size * 8 // stored.bits
+        raise FormatError(
+            f"has {have} values in {stored.size} bytes, must have {count} {_by(shape)} in {expected} bytes"
+        )
+    return stored
+
+
 def decode(file: ModelFile, params: Any, shape: tuple[int, ...], channel_axis: int = 0) -> NDArray[np.float32]:
     """Return a weight as a float32 array.
 
@@ -61,20 +84,10 @@ def decode(file: ModelFile, params: Any, shape: tuple[int, ...], channel_axis: i
     Raises:
         FormatError: The number of values, scales or table entries does not fit.
     """
-    stored = encoding(file, params)
-    if any(size < 0 for size in shape):
-        raise FormatError(f"is asked for as {_by(shape)} values, no size may be below 0")
-    count = math.prod(shape)
+    stored = check(file, params, shape)
     if stored is None:
-        if count == 0:
-            return np.zeros(shape, np.float32)
-        raise FormatError(f"has no values, must have {count}")
-    expected = (count * stored.bits + 7) // 8
-    if stored.size != expected:
-        have = stored.size * 8 // stored.bits
-        raise FormatError(
-            f"has {have} values in {stored.size} bytes, must have {count} {_by(shape)} in {expected} bytes"
-        )
+        return np.zeros(shape, np.float32)
+    count = math.prod(shape)
     values = _DECODERS[stored.field](_payload(file, params, stored.field), params.quantization, stored.bits, count)
     if stored.field in (FLOAT32, FLOAT16):
         return values.astype(np.float32, copy=False).reshape(shape)

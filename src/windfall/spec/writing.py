@@ -1,7 +1,6 @@
 """Write model files so that they appear whole or not at all."""
 
-import os
-import tempfile
+import uuid
 from pathlib import Path
 
 from windfall.errors import WindfallError
@@ -13,15 +12,22 @@ def write_file(path: Path, data: bytes) -> Path:
     Raises:
         WindfallError: The folder is missing or cannot be written.
     """
+    # Not a file of ``tempfile``: those are for their owner's eyes only, and stay so when they are renamed.
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise WindfallError(f"cannot write {path}: {error.strerror}; check the folder") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise WindfallError(f"cannot write {path}: {error.strerror}") from error
+        temporary.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: a character that no path may have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise WindfallError(f"cannot write {str(path)!r}: {reason}; check the folder and the name") from error
+    finally:
+        _remove(temporary)
     return path
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except (OSError, ValueError):
+        return  # what went wrong before is worth more than this

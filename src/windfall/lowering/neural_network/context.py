@@ -9,10 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from windfall.errors import FormatError, LoweringError
 from windfall.graph.builder import Dim, GraphBuilder, shape
+from windfall.graph.stored import StoredTensor
 from windfall.spec.modelfile import ModelFile
-from windfall.spec.weights import decode, encoding
+from windfall.spec.weights import FLOAT16, FLOAT32, check, decode, encoding
 
 Value = ir.Value
+
+_SMALLEST_STORED = 1024
 
 
 class LayerContext:
@@ -90,6 +93,31 @@ class LayerContext:
             raise
         except FormatError as error:
             raise self.error(field, str(error), value=None) from error
+
+    def weight(self, field: str, dims: Sequence[int], *, channel_axis: int = 0) -> Value:
+        """Return a weight as a graph value; a large one stays in the file until an engine reads it.
+
+        Args: as for ``weights``.
+
+        Raises:
+            LoweringError: The stored values do not fit.
+        """
+        params = getattr(self.params, field)
+        shape_ = tuple(int(d) for d in dims)
+        try:
+            stored = check(self.file, params, shape_)
+        except FormatError as error:
+            raise self.error(field, str(error), value=None) from error
+        if stored is None or stored.size < _SMALLEST_STORED or stored.field not in (FLOAT16, FLOAT32):
+            # Small ones may be shared; quantized ones have more that can be wrong, which must show now.
+            return self.constant(self.weights(field, dims, channel_axis=channel_axis), field)
+        tensor = StoredTensor(
+            lambda: decode(self.file, params, shape_),
+            shape_,
+            field,
+            lambda: self.file.place(params, stored.field) if stored.field == FLOAT32 else None,
+        )
+        return self.graph.stored(tensor, field)
 
     def vector(self, field: str, counts: Sequence[int], *, message: Any = None) -> NDArray[np.float32]:
         """Return a weight that may have one of several lengths, usually 1 or one for each channel."""

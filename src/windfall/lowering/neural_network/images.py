@@ -104,9 +104,9 @@ def lower_image_output(graph: GraphBuilder, value: ir.Value, image: Any, name: s
     """
     channels = channels_of(image, name)
     dims = shape(value)
-    if len(dims) == 2:
+    if len(dims) == 2 and channels == 1:
         value = graph.reshape(value, 1, graph.sizes(value))
-    if len(dims) < 2 or (len(dims) > 2 and dims[-3] not in (channels, None)):
+    elif len(dims) < 3 or dims[-3] not in (channels, None):
         raise FormatError(f"output image {name!r} gets a tensor of shape {list(dims)}, must be [{channels}, H, W]")
     # [N, C, H, W] -> [N, H, W, C]
     planes = graph.planes(value)

@@ -6,18 +6,41 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from windfall.lowering.neural_network import activations, nd
+from windfall.lowering.neural_network import (
+    activations,
+    convolution,
+    elementwise,
+    lstm,
+    nd,
+    normalization,
+    padding,
+    pooling,
+    products,
+    recurrent,
+    reduction,
+    resampling,
+    reshaping,
+    slicing,
+)
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.spec.proto import NeuralNetwork_pb2
 
 _MODULES: tuple[ModuleType, ...] = (
     activations,
+    resampling,
+    padding,
+    pooling,
+    convolution,
+    elementwise,
     nd,
+    normalization,
+    products,
+    reduction,
+    reshaping,
+    slicing,
+    recurrent,
+    lstm,
 )
-
-NOT_LOWERED: Mapping[str, str] = {
-    "custom": "custom layers are not supported yet",
-}
-"""Members of the specification's ``oneof layer`` that are not lowered, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +81,18 @@ def _merge(modules: Sequence[ModuleType]) -> dict[str, Lowering]:
 
 LOWERINGS: Mapping[str, Lowering] = _merge(_MODULES)
 """How each type of layer is lowered, by its name in the specification's ``oneof layer``."""
+
+
+def _not_lowered() -> dict[str, str]:
+    """Give the reason for each layer type without a lowering, by the version that the specification added it in."""
+    members = NeuralNetwork_pb2.NeuralNetworkLayer.DESCRIPTOR.oneofs_by_name["layer"].fields
+    later = {
+        field.name: f"added in specification version {5 if field.number >= 1450 else 4}, not supported yet"
+        for field in members
+        if field.number >= 600 and field.name not in LOWERINGS
+    }
+    return {"custom": "custom layers are not supported yet", **later}
+
+
+NOT_LOWERED: Mapping[str, str] = _not_lowered()
+"""Members of the specification's ``oneof layer`` that are not lowered, with the reason."""

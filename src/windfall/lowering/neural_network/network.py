@@ -70,7 +70,10 @@ def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
         blobs.lower(layer)
     graph.prefix = ""
     probabilities = probabilities_name(file.spec)
-    for name in outputs if outputs is not None else default_outputs(file.spec):
+    names = outputs if outputs is not None else default_outputs(file.spec)
+    if not names:
+        raise FormatError(f"{file.name} declares no outputs, must declare at least one; ask for inner values by name")
+    for name in names:
         graph.graph.outputs.append(blobs.output(name))
     return LoweredModel(build_model(graph.graph), probabilities)
 
@@ -82,7 +85,7 @@ def default_outputs(spec: Any) -> list[str]:
     names = [f.name for f in spec.description.output if probabilities is None or f.name not in labels]
     if probabilities is not None and probabilities not in names:
         names.append(probabilities)
-    return names
+    return list(dict.fromkeys(names))
 
 
 def probabilities_name(spec: Any) -> str | None:
@@ -131,7 +134,7 @@ class _Blobs:
         lowering.check_inputs(ctx, len(inputs))
         outputs = self._run(lowering, ctx, inputs)
         if len(outputs) != len(layer.output):
-            raise ctx.error("output", f"must have {len(outputs)} names", value=list(layer.output))
+            raise ctx.error("output", f"must be {len(outputs)} names", value=list(layer.output))
         for name, value in zip(layer.output, outputs, strict=True):
             self._add(ctx, name, value)
 
@@ -153,9 +156,15 @@ class _Blobs:
         except ShapeError as error:
             shapes = ", ".join(f"{x.name!r} {_show(x)}" for x in inputs)
             raise ctx.error("input", f"does not fit the layer: {error}", value=shapes or None) from error
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+            # Damaged parameters fail in more ways than a lowering can check one by one.
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise ctx.error("parameters", f"have values that the layer cannot have ({reason})", value=None) from error
         return [result] if isinstance(result, ir.Value) else list(result)
 
     def _add(self, ctx: LayerContext, name: str, value: ir.Value) -> None:
+        if not name:
+            raise ctx.error("output", "every output must have a name", value="''")
         if name in self.values:
             raise ctx.error("output", "another layer or input has that name; names must differ", value=name)
         known = self.graph.known_planes(value) if len(shape(value)) != 4 else None
@@ -175,7 +184,10 @@ class _Blobs:
         value = self.values[name]
         image = self.image_outputs.get(name)
         if image is not None:
-            return self.graph.rename(lower_image_output(self.graph, value, image, name), name)
+            try:
+                return self.graph.rename(lower_image_output(self.graph, value, image, name), name)
+            except ShapeError as error:
+                raise FormatError(f"{self.file.name}: output {name!r}: {error}") from error
         if value.name == name and not value.is_graph_input():
             return value
         return self.graph.rename(value, f"{name}")

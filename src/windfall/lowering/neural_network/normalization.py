@@ -54,6 +54,94 @@ def _standardize(ctx: LayerContext, x: Value, axes: Sequence[int], epsilon: floa
 
 
 @elementwise
+def lower_mvn(ctx: LayerContext, x: Value) -> Value:
+    """Subtract the mean and, with ``normalizeVariance``, divide by the standard deviation.
+
+    Source: ``MeanVarianceNormalizeLayerParams``, which gives no formula: it is (x - mean) / sqrt(variance + epsilon),
+    as coremltools converts a layer norm into this layer with its epsilon unchanged.
+
+    Args:
+        ctx: The layer and the graph being built.
+        x: [*batch, C, H, W], rank 3 or more. The statistics are those of each [H, W], with ``acrossChannels`` of each
+            [C, H, W].
+
+    Returns:
+        The same shape.
+
+    Raises:
+        LoweringError: The rank is below 3.
+    """
+    _check_rank(ctx, x)
+    axes = (-3, -2, -1) if ctx.params.acrossChannels else (-2, -1)
+    if ctx.params.normalizeVariance:
+        return _standardize(ctx, x, axes, ctx.params.epsilon or 1e-6)
+    return _centre(ctx, x, axes)
+
+
+@elementwise
+def lower_l2_normalize(ctx: LayerContext, x: Value) -> Value:
+    """Divide by ``sqrt(sum of squares + epsilon)``, the sum over a whole [C, H, W].
+
+    Source: ``L2NormalizeLayerParams``.
+
+    Args:
+        ctx: The layer and the graph being built.
+        x: [*batch, C, H, W], rank 3 or more.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        LoweringError: The rank is below 3.
+    """
+    _check_rank(ctx, x)
+    total = ctx.op("ReduceSumSquare", x, ctx.integers((-3, -2, -1)))
+    return ctx.op("Div", x, ctx.op("Sqrt", ctx.op("Add", total, ctx.floats(ctx.params.epsilon or 1e-6))))
+
+
+@on_planes
+def lower_lrn(ctx: LayerContext, x: Value) -> Value:
+    """Divide by ``(k + alpha / localSize * sum of squares) ** beta``, the sum over a window of channels.
+
+    Source: ``LRNLayerParams``, which does not place a window of even size n. Metal's kernel for this layer (documented
+    as ``MPSCNNCrossChannelNormalization``) and PyTorch, with which coremltools tests it, reach n / 2 channels back and
+    n / 2 - 1 ahead; ONNX does the reverse.
+
+    Args:
+        ctx: The layer and the graph being built.
+        x: [*batch, C, H, W], rank 3 or more; channels beyond the ends count as 0.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        LoweringError: ``localSize`` is 0 or ``k`` is negative.
+    """
+    params = ctx.params
+    if params.localSize < 1:
+        raise ctx.error("localSize", "must be at least 1")
+    if params.k < 0:
+        raise ctx.error("k", "must be positive, or 0 for the default of 1")
+    k = params.k or 1.0
+    # Other values are outside what ONNX Runtime's LRN takes.
+    if params.localSize % 2 and params.alpha > 0 and params.beta > 0:
+        return ctx.op("LRN", x, alpha=params.alpha, beta=params.beta, bias=k, size=params.localSize)
+    mean = _mean_of_squares(ctx, x, params.localSize)
+    base = ctx.op("Add", ctx.op("Mul", mean, ctx.floats(params.alpha)), ctx.floats(k))
+    return ctx.op("Div", x, ctx.op("Pow", base, ctx.floats(params.beta)))
+
+
+def _mean_of_squares(ctx: LayerContext, x: Value, size: int) -> Value:
+    """Return the sum of squares over ``size`` neighbouring channels, divided by ``size``."""
+    squares = ctx.op("Mul", x, x)
+    rows = ctx.reshape(squares, ctx.sizes(x, 0, 1), 1, ctx.sizes(x, 1, 2), -1)  # [N, C, H, W] -> [N, 1, C, H*W]
+    pads = [size // 2, 0, (size - 1) // 2, 0]
+    padded = ctx.op("Pad", rows, ctx.integers([0, 0, *pads[:2], 0, 0, *pads[2:]]))
+    mean = ctx.op("AveragePool", padded, kernel_shape=[size, 1])
+    return ctx.reshape(mean, ctx.sizes(x))
+
+
+@elementwise
 def lower_softmax(ctx: LayerContext, x: Value) -> Value:
     """Divide ``exp(x)`` by its sum over the channels.
 
@@ -80,5 +168,8 @@ def _check_rank(ctx: LayerContext, x: Value) -> None:
 
 LOWERINGS = {
     "batchnorm": lower_batchnorm,
+    "mvn": lower_mvn,
+    "l2normalize": lower_l2_normalize,
+    "lrn": lower_lrn,
     "softmax": lower_softmax,
 }

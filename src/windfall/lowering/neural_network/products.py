@@ -4,8 +4,14 @@ Source: ``InnerProductLayerParams``, ``EmbeddingLayerParams``, ``DotProductLayer
 """
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
+import onnx_ir as ir
+
+from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.neural_network.views import elementwise
 
 
 def lower_inner_product(ctx: LayerContext, x: Value) -> Value:
@@ -26,13 +32,12 @@ def lower_inner_product(ctx: LayerContext, x: Value) -> Value:
     """
     params = ctx.params
     c_in, c_out = int(params.inputChannels), int(params.outputChannels)
-    weights = ctx.constant(ctx.weights("weights", (c_out, c_in)), "weights")
+    weights = ctx.weight("weights", (c_out, c_in))
     bias = ctx.constant(ctx.weights("bias", (c_out,)), "bias") if params.hasBias else None
     product = ctx.op("Gemm", _as_matrix(ctx, x, c_in), weights, bias, transB=1)  # [N, C_in] -> [N, C_out]
     if ctx.rank(x) <= 3:
         return ctx.reshape(product, ctx.sizes(x, 0, ctx.rank(x) - 1), c_out)
-    rows = ctx.shape(product)[0]
-    return ctx.graph.restore(ctx.reshape(product, -1 if rows is None else rows, c_out, 1, 1), like=x)
+    return ctx.graph.restore(ctx.reshape(product, _product(ctx.shape(product)[:1]), c_out, 1, 1), like=x)
 
 
 def _as_matrix(ctx: LayerContext, x: Value, c_in: int) -> Value:
@@ -40,17 +45,95 @@ def _as_matrix(ctx: LayerContext, x: Value, c_in: int) -> Value:
     rank = ctx.rank(x)
     if not 1 <= rank <= 5:
         raise ctx.error("input", f"has rank {rank}, must have rank 1 to 5", value=None)
-    inner = ctx.shape(x)[-3:] if rank > 3 else ctx.shape(x)[-1:]
+    split = rank - 3 if rank > 3 else rank - 1
+    lead, inner = ctx.shape(x)[:split], ctx.shape(x)[split:]
     if None in inner:
         # Without this a wrong size would go unnoticed: -1 below would take up the difference.
-        x = ctx.reshape(x, ctx.sizes(x, 0, rank - len(inner)), c_in)
-    elif math.prod(d for d in inner if d is not None) != c_in:
+        x = ctx.reshape(x, ctx.sizes(x, 0, split), c_in)
+    elif _product(inner) != c_in:
         raise ctx.error("inputChannels", f"must be the product of {list(inner)}, the input's last sizes")
     elif rank > 3:
         x = ctx.graph.planes(x)
-    lead = ctx.shape(x)[: 1 if rank > 3 else rank - 1]
-    rows = -1 if None in lead else math.prod(d for d in lead if d is not None)
-    return ctx.reshape(x, rows, c_in)
+    return ctx.reshape(x, _product(lead), c_in)
 
 
-LOWERINGS = {"innerProduct": lower_inner_product}
+def _product(dims: Sequence[Dim]) -> int:
+    """Return the number of elements, -1 where it is known only at run time."""
+    return -1 if None in dims else math.prod(dim for dim in dims if dim is not None)
+
+
+def lower_embedding(ctx: LayerContext, x: Value) -> Value:
+    """Look up a column of a stored matrix for each index, and add a bias.
+
+    Source: ``EmbeddingLayerParams``.
+
+    Args:
+        ctx: The layer and the graph being built.
+        x: [x1, 1, 1, 1] or [x1, x2, 1, 1, 1], whole numbers. One that is not 0 to ``inputDim`` - 1 makes the prediction
+            fail.
+
+    Returns:
+        [x1, outputChannels, 1, 1] or [x1, x2, outputChannels, 1, 1].
+
+    Raises:
+        LoweringError: The input has another shape, or a weight does not fit.
+    """
+    params = ctx.params
+    rank, inner = ctx.rank(x), ctx.shape(x)[-3:]
+    if rank not in (4, 5) or any(dim not in (1, None) for dim in inner):
+        raise ctx.error(
+            "input", f"has shape {list(ctx.shape(x))}, must be [x1, 1, 1, 1] or [x1, x2, 1, 1, 1]", value=None
+        )
+    table = ctx.weights("weights", (params.outputChannels, params.inputDim)).T
+    if params.hasBias:
+        table = table + ctx.weights("bias", (params.outputChannels,))
+    indices = ctx.op("Cast", ctx.reshape(x, ctx.sizes(x, 0, rank - 3)), to=ir.DataType.INT64, name="indices")
+    # Gather counts negative indices from the end; here they are as wrong as those beyond it.
+    wrong = ctx.op("Less", indices, ctx.integers(0))
+    indices = ctx.op("Where", wrong, ctx.integers(params.inputDim), indices)
+    rows = ctx.op("Gather", ctx.constant(np.ascontiguousarray(table), "table"), indices, axis=0)
+    return ctx.op("Unsqueeze", rows, ctx.integers([rank - 2, rank - 1]))  # [.., C] -> [.., C, 1, 1]
+
+
+def lower_dot(ctx: LayerContext, x: Value, y: Value) -> Value:
+    """Multiply two vectors, with ``cosineSimilarity`` each divided by its length.
+
+    Source: ``DotProductLayerParams``. The similarity with a vector of length 0 is 0.
+
+    Args:
+        ctx: The layer and the graph being built.
+        x: [*batch, C, 1, 1], rank 3 or more.
+        y: The same shape.
+
+    Returns:
+        [*batch, 1, 1, 1].
+
+    Raises:
+        LoweringError: The inputs have other shapes.
+    """
+    shapes = [ctx.shape(value) for value in (x, y)]
+    vectors = all(len(dims) >= 3 and dims[-2:] == (1, 1) for dims in shapes)
+    if not vectors or len(shapes[0]) != len(shapes[1]) or shapes[0][-3] != shapes[1][-3]:
+        shown = " and ".join(str(list(dims)) for dims in shapes)
+        raise ctx.error("input", f"has the shapes {shown}, must be two of [*batch, C, 1, 1]", value=None)
+    return _dot(ctx, x, y)
+
+
+@elementwise
+def _dot(ctx: LayerContext, x: Value, y: Value) -> Value:
+    if ctx.params.cosineSimilarity:
+        x, y = _unit(ctx, x), _unit(ctx, y)
+    return ctx.op("ReduceSum", ctx.op("Mul", x, y), ctx.integers([-3]))
+
+
+def _unit(ctx: LayerContext, x: Value) -> Value:
+    """Divide by the length; a vector of length 0 stays."""
+    length = ctx.op("ReduceL2", x, ctx.integers([-3]))
+    return ctx.op("Div", x, ctx.op("Max", length, ctx.floats(np.finfo(np.float32).tiny)))
+
+
+LOWERINGS = {
+    "innerProduct": lower_inner_product,
+    "embedding": lower_embedding,
+    "dot": lower_dot,
+}

@@ -38,10 +38,7 @@ def elementwise(lower: Callable[Concatenate[LayerContext, P], Value]) -> Callabl
     def lower_views(ctx: LayerContext, /, *args: P.args, **kwargs: P.kwargs) -> Value:
         inputs = [arg for arg in args if isinstance(arg, Value)]
         views = [ctx.graph.known_planes(x) for x in inputs]
-        same_lead = len({ctx.shape(x)[:-3] for x in inputs}) == 1 and len({ctx.rank(x) for x in inputs}) == 1
-        # Leading sizes that are known only at run time cannot be told to be equal.
-        same_lead = same_lead and (len(inputs) == 1 or None not in ctx.shape(inputs[0])[:-3])
-        if not same_lead or any(view is None for view in views):
+        if any(view is None for view in views) or not ctx.graph.same_lead(inputs):
             return lower(ctx, *args, **kwargs)
         return ctx.graph.restore(lower(ctx, *views, **kwargs), like=inputs[0])  # type: ignore[arg-type]
 

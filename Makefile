@@ -1,0 +1,79 @@
+# Every target sets up what it needs, in .venv, from Python 3.11 or newer and make alone: try `make demo`.
+# Another Python: make test PYTHON=python3.12
+
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN = Scripts
+else
+PYTHON ?= python3
+BIN = bin
+endif
+VENV ?= .venv
+CONFORMANCE_VENV ?= .venv-conformance
+# make conformance TESTS=coremltools.test.pipeline
+TESTS ?= coremltools.test.neural_network
+# make test ARGS="-k activation"
+ARGS ?=
+
+PY = $(VENV)/$(BIN)/python
+PIP = -m pip install --quiet --disable-pip-version-check
+PYTEST = $(PY) -m pytest
+
+.PHONY: help demo test check format docs bench conformance build clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.runtime ## Repaint a photo in four styles
+	$(PY) examples/style_transfer/demo.py
+
+test: $(VENV)/.develop ## Run all tests, those in docstrings too
+	$(PYTEST) -n auto --doctest-modules src tests $(ARGS)
+
+check: $(VENV)/.develop ## Format, lint, types, documentation, version: without changing anything
+	$(PY) -m ruff format --check
+	$(PY) -m ruff check
+	$(PY) -m mypy
+	$(PY) scripts/generate_docs.py --check
+	$(PY) scripts/check_version.py
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+format: $(VENV)/.develop ## Format the code and mend what the linter can
+	$(PY) -m ruff format
+	$(PY) -m ruff check --fix
+
+docs: $(VENV)/.develop ## Generate the reference pages and build docs/_build/html
+	$(PY) scripts/generate_docs.py
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(VENV)/.develop ## Measure latency
+	$(PY) benchmarks/latency.py $(ARGS)
+
+conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfall
+	PYTHONPATH=. $(CONFORMANCE_VENV)/$(BIN)/python -m pytest -c tests/conformance/conformance.ini --rootdir=. -n 2 \
+		--pyargs $(TESTS) $(ARGS)
+
+build: $(VENV)/.develop ## Build the wheel and the source archive into dist/
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) $(CONFORMANCE_VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.runtime: pyproject.toml
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'windfall needs Python 3.11 or newer; try make PYTHON=python3.11')"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) $(PIP) --editable .
+	@touch $@
+
+$(VENV)/.develop: $(VENV)/.runtime requirements/develop.txt requirements/constraints.txt
+	@echo "setting up $(VENV) for development; PyTorch is large, this takes a few minutes"
+	@$(PY) $(PIP) --requirement requirements/develop.txt --constraint requirements/constraints.txt --editable .
+	@touch $@
+
+$(CONFORMANCE_VENV)/.ready: pyproject.toml tests/conformance/requirements.txt
+	@echo "setting up $(CONFORMANCE_VENV); PyTorch is large, this takes a few minutes"
+	@$(PYTHON) -m venv $(CONFORMANCE_VENV)
+	@$(CONFORMANCE_VENV)/$(BIN)/python $(PIP) --requirement tests/conformance/requirements.txt --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The command ``windfall``: a file for each subcommand, imported when it is called."""

@@ -1,0 +1,87 @@
+"""``windfall predict``: run a model on photos or other inputs."""
+
+from pathlib import Path
+
+import click
+
+from windfall.cli.errors import debug_option
+
+_FITS = {"center-crop": "centerCrop", "scale-fit": "scaleFit", "scale-fill": "scaleFill"}
+_COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
+
+
+@click.command(short_help="Run a model on photos or other inputs.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("inputs", metavar="INPUT...", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write pictures, and arrays as .npy files, to this folder. Without it pictures go to the current folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per prediction, each on a line.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Show this many classes.")
+@click.option(
+    "--fit",
+    type=click.Choice(list(_FITS)),
+    default="center-crop",
+    show_default=True,
+    help="Bring photos to the model's size: crop what is too long, show all with black around it, or stretch.",
+)
+@click.option(
+    "--layer", "layers", metavar="NAME", multiple=True, help="Return what a layer gives, not the outputs; repeatable."
+)
+@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Use this many threads.")
+@click.option(
+    "--compute-units",
+    type=click.Choice(_COMPUTE_UNITS),
+    default="all",
+    show_default=True,
+    help="The devices that may be used.",
+)
+@debug_option
+def predict(  # noqa: PLR0913  # one parameter per option is click's way
+    *,
+    model: Path,
+    inputs: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+    top: int,
+    fit: str,
+    layers: tuple[str, ...],
+    threads: int | None,
+    compute_units: str,
+) -> None:
+    """Run MODEL and show what it gives.
+
+    \b
+    An INPUT is one of
+      photo.jpg         a photo for the model's image input
+      values.npy        an array for the model's array input
+      name=value        a number, a text, or a JSON list or object
+      name=values.npy   an array
+      name=photo.jpg    a photo
+      inputs.json       an object with a value for each input; a text names a
+                        photo or .npy file beside the JSON file
+
+    Each photo, .npy or .json file is a prediction of its own; name=value goes into all of them.
+
+    Pictures are written as <photo>_<output>.png. With --json, arrays of up to 1000 numbers are printed whole, larger
+    ones as their shape and range, and their .npy file if there is --output; of the classes all are printed; what is
+    not finite is "NaN", "Infinity" or "-Infinity".
+
+    \b
+    Examples:
+      windfall predict mobilenet.mlmodel cat.jpg dog.jpg --top 3
+      windfall predict starry-night.mlmodel cat.jpg --output styled
+      windfall predict regressor.mlmodel rooms=4 area=120.5 --json
+    """  # noqa: D301  # click's mark for lines to keep is a real backspace
+    import windfall
+    from windfall.cli.predictions import Predictions
+    from windfall.cli.results import Output, ResultWriter
+
+    loaded = windfall.load(model, threads=threads, compute_units=compute_units.replace("-", "_"))
+    predictions = Predictions(loaded, inputs, _FITS[fit], layers)
+    predictions.files.add(model.resolve())
+    files = ResultWriter(output, predictions.files)
+    predictions.run(Output(files, as_json=as_json, top=top))

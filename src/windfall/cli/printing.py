@@ -1,0 +1,27 @@
+"""Print tables to stdout."""
+
+import shutil
+import sys
+
+import click
+from rich.console import Console, RenderableType
+
+from windfall.description.report import as_text
+
+_WIDTH = 80
+_WIDEST = 120
+
+
+def print_table(renderable: RenderableType) -> None:
+    """Print to a terminal in its colours and width; elsewhere plain, 80 wide, without blanks at the ends of lines."""
+    if sys.stdout.isatty():
+        width = min(_WIDEST, shutil.get_terminal_size().columns)
+        Console(highlight=False, markup=False, width=width).print(renderable)
+    else:
+        click.echo(as_text(renderable, _WIDTH))
+
+
+def ascii_only() -> bool:
+    """Whether stdout cannot show blocks and lines."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    return not encoding.startswith("utf")

@@ -1,0 +1,38 @@
+"""What a model is: its inputs and outputs, makers, sizes, layers and dependencies.
+
+Works for every type of model, those that cannot be run here among them.
+"""
+
+from windfall.description.features import (
+    ArrayType,
+    DictionaryType,
+    FeatureDescription,
+    ImageType,
+    ScalarType,
+    SequenceType,
+    SizeRange,
+    StateType,
+)
+from windfall.description.model import ClassLabels, Metadata, ModelDescription, describe
+from windfall.description.parts import LayerDescription, MemberDescription
+from windfall.description.support import Dependency
+from windfall.description.weights import WeightPrecision
+
+__all__ = [
+    "ArrayType",
+    "ClassLabels",
+    "Dependency",
+    "DictionaryType",
+    "FeatureDescription",
+    "ImageType",
+    "LayerDescription",
+    "MemberDescription",
+    "Metadata",
+    "ModelDescription",
+    "ScalarType",
+    "SequenceType",
+    "SizeRange",
+    "StateType",
+    "WeightPrecision",
+    "describe",
+]

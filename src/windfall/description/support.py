@@ -1,0 +1,103 @@
+"""What a model needs that does not lie in its file, and what of it cannot be run here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from windfall.description.parts import pipeline_members
+from windfall.description.weights import NEURAL_NETWORK
+from windfall.lowering.neural_network.network import gaps
+from windfall.spec.proto import NEURAL_NETWORK_TYPES
+
+_APPLE = "needs a model that is part of Apple's operating systems, whose weights are not in the file"
+_BUILT_IN = (
+    "visionFeaturePrint",
+    "audioFeaturePrint",
+    "soundAnalysisPreprocessing",
+    "textClassifier",
+    "wordTagger",
+    "gazetteer",
+    "wordEmbedding",
+)
+_REASONS: Mapping[str | None, str] = {
+    **dict.fromkeys(_BUILT_IN, _APPLE),
+    "linkedModel": "needs another model file",
+    "customModel": "needs a class of the app that it was made for",
+    "serializedModel": "is private to Apple's tools",
+    None: "its type is unknown to this version",
+}
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Something a model needs that is not in its file.
+
+    Attributes:
+        kind: ``custom layer``, ``custom model``, ``linked model`` or ``built-in model``.
+        name: A class name, a file name, or a model type.
+        used_by: The layer, or the pipeline's member, that needs it; empty for the model itself.
+        description: What its maker says about it.
+    """
+
+    kind: str
+    name: str
+    used_by: str = ""
+    description: str = ""
+
+
+def unsupported(spec: Any, member: str = "") -> Iterator[str]:
+    """Name each part that cannot be run here, with the reason.
+
+    Args:
+        spec: The ``Model`` message.
+        member: The name of the pipeline's member that it is, for the text.
+    """
+    kind = spec.WhichOneof("Type")
+    prefix = f"model {member!r}: " if member else ""
+    if kind in NEURAL_NETWORK_TYPES:
+        yield from (f"{prefix}layer {gap}" for gap in gaps(spec))
+        return
+    members = pipeline_members(spec)
+    if not members or not member:
+        yield f"{prefix}type {kind}: {_REASONS.get(kind, 'cannot be run yet')}"
+    for name, model in members:
+        yield from unsupported(model, f"{member}/{name}" if member else name)
+
+
+def dependencies(spec: Any, path: str = "") -> Iterator[Dependency]:
+    """Yield what a model needs that is not in its file, members and nested networks included."""
+    kind = spec.WhichOneof("Type")
+    if kind in NEURAL_NETWORK_TYPES:
+        yield from _custom_layers(getattr(spec, kind), path)
+    elif kind in _DEPENDENCIES:
+        yield _DEPENDENCIES[kind](getattr(spec, kind), path)
+    elif kind in _BUILT_IN:
+        yield Dependency("built-in model", kind, path)
+    for name, model in pipeline_members(spec):
+        yield from dependencies(model, _joined(path, name))
+
+
+def _custom_layers(network: Any, path: str) -> Iterator[Dependency]:
+    for layer in network.layers:
+        name = _joined(path, layer.name)
+        kind = layer.WhichOneof("layer")
+        if kind == "custom":
+            yield Dependency("custom layer", layer.custom.className, name, layer.custom.description)
+        for field, value in getattr(layer, kind).ListFields() if kind else ():
+            if field.message_type is not None and field.message_type.full_name == NEURAL_NETWORK:
+                yield from _custom_layers(value, _joined(name, field.name))
+
+
+def _linked(model: Any, path: str) -> Dependency:
+    return Dependency("linked model", model.linkedModelFile.linkedModelFileName.defaultValue, path)
+
+
+def _custom(model: Any, path: str) -> Dependency:
+    return Dependency("custom model", model.className, path, model.description)
+
+
+_DEPENDENCIES: Mapping[str, Callable[[Any, str], Dependency]] = {"linkedModel": _linked, "customModel": _custom}
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
