@@ -68,12 +68,12 @@ $(VENV)/.runtime: pyproject.toml
 	@touch $@
 
 $(VENV)/.develop: $(VENV)/.runtime requirements/develop.txt requirements/constraints.txt
-	@echo "setting up $(VENV) for development; PyTorch is large, this takes a few minutes"
+	@echo "setting up $(VENV) for development; PyTorch is large, the first time takes a few minutes"
 	@$(PY) $(PIP) --requirement requirements/develop.txt --constraint requirements/constraints.txt --editable .
 	@touch $@
 
 $(CONFORMANCE_VENV)/.ready: pyproject.toml tests/conformance/requirements.txt
-	@echo "setting up $(CONFORMANCE_VENV); PyTorch is large, this takes a few minutes"
+	@echo "setting up $(CONFORMANCE_VENV); PyTorch is large, the first time takes a few minutes"
 	@$(PYTHON) -m venv $(CONFORMANCE_VENV)
 	@$(CONFORMANCE_VENV)/$(BIN)/python $(PIP) --requirement tests/conformance/requirements.txt --editable .
 	@touch $@

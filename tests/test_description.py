@@ -1,10 +1,14 @@
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+
 import windfall
+from tests.support import fill, layer_spec
 from windfall.description import (
     ArrayType,
     ClassLabels,
@@ -20,8 +24,6 @@ from windfall.description import (
 )
 from windfall.description.report import as_text, layers_report
 from windfall.spec.proto import Model_pb2
-
-from tests.support import fill, layer_spec
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 REAL = sorted(MODELS.glob("*.mlmodel"))
@@ -75,6 +77,7 @@ def test_metadata() -> None:
 
 
 RANGE = {"lowerBound": 10, "upperBound": -1}
+SIX_SHAPES = [{"shape": [n]} for n in range(1, 7)]
 SIZE_RANGE = {"widthRange": RANGE, "heightRange": {"lowerBound": 10, "upperBound": 20}}
 
 
@@ -111,7 +114,7 @@ SIZE_RANGE = {"widthRange": RANGE, "heightRange": {"lowerBound": 10, "upperBound
             "MultiArray (Int32 10 × 10, flexible 10.. × 10..)",  # noqa: RUF001  # as above
         ),
         (
-            {"multiArrayType": {"dataType": "DOUBLE", "enumeratedShapes": {"shapes": [{"shape": [n]} for n in range(1, 7)]}}},
+            {"multiArrayType": {"dataType": "DOUBLE", "enumeratedShapes": {"shapes": SIX_SHAPES}}},
             ArrayType("DOUBLE", (1,), shapes=((1,), (2,), (3,), (4,), (5,), (6,))),
             "MultiArray (Double 1, one of 1, 2, 3, 4 and 2 more)",
         ),
@@ -128,7 +131,7 @@ SIZE_RANGE = {"widthRange": RANGE, "heightRange": {"lowerBound": 10, "upperBound
         ),
         ({}, ScalarType("type not set"), "Type not set"),
     ],
-)  # fmt: skip
+)
 def test_every_type_of_feature(fields: dict[str, Any], expected: object, text: str) -> None:
     feature = of_input(**fields)
     assert feature.type == expected
@@ -290,7 +293,7 @@ def test_parameters_that_are_long_are_shortened() -> None:
     spec.neuralNetwork.layers[0].custom.parameters["scale"].doubleValue = 1.5
     (layer,) = windfall.load(spec).description.layers
     assert layer.parameters == {"className": "C" * 57 + "...", "parameters.scale": 1.5}
-    (layer,) = windfall.load(layer_spec("permute", np.zeros(2), axis=range(9))).description.layers
+    (layer,) = windfall.load(layer_spec("permute", np.zeros(2), axis=list(range(9)))).description.layers
     assert layer.parameters == {"axis": "9 values"}
 
 
@@ -412,7 +415,8 @@ def test_long_tables_and_texts_are_cut_in_print_but_not_in_json() -> None:
 def test_many_gaps_are_cut_in_print() -> None:
     layers = [{"name": f"new{n}"} for n in range(12)]
     text = str(described(neuralNetwork={"layers": layers}))
-    assert "... and 4 more" in text
+    assert "... and 4 more; --layers names all" in text
+    assert "new11" not in text
 
 
 def test_to_dict_has_layers_only_when_asked() -> None:
@@ -422,6 +426,13 @@ def test_to_dict_has_layers_only_when_asked() -> None:
     assert layer["parameters"] == {"NonlinearityType": "ReLU"}
     assert description.to_dict()["inputs"][0]["type"]["kind"] == "array"
     assert description.to_dict()["runnable"]
+
+
+def test_rich_prints_the_tables_in_colour() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    console.print(described(identity={}))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().startswith("\x1b[1mthe model\x1b[0m")
 
 
 def test_the_tables_stay_within_80_columns() -> None:

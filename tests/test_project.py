@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import windfall
 from scripts import check_version
+
+import windfall
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -18,7 +19,7 @@ IMPORT_NAMES = {"pillow": "PIL", "protobuf": "google", "onnx-ir": "onnx_ir"}
 
 def requirements(name: str) -> dict[str, str]:
     """Return the pins of a requirements file: the version by the package's name."""
-    lines = (ROOT / name).read_text().splitlines()
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pins = [line.partition("==") for line in lines if line and not line.startswith("#")]
     assert all(equals for _, equals, _ in pins), f"{name} has a line that pins no version"
     return {package: version for package, _, version in pins}
@@ -26,7 +27,7 @@ def requirements(name: str) -> dict[str, str]:
 
 def dependencies() -> dict[str, str]:
     """Return the oldest release of each runtime dependency that pyproject.toml allows."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = [re.match(r"([\w-]+)>=([\d.]+)", line) for line in project["dependencies"]]
     return {match[1]: match[2] for match in found if match}
 
@@ -84,12 +85,12 @@ def loaded(statement: str) -> set[str]:
     """Return the large libraries that a statement loads in a new process."""
     large = {"coremltools", "numpy", "onnx", "scipy", "sympy", "torch"}
     code = f"{statement}\nimport sys\nprint(*({large} & sys.modules.keys()))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  # our own code
     return set(result.stdout.split())
 
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
     assert phony is not None
     assert re.findall(r"^([a-z]+):.*## .+$", makefile, re.MULTILINE) == phony[1].split()

@@ -3,28 +3,28 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
-import onnx_ir as ir
-
 from windfall.errors import UnsupportedError
 from windfall.features.binding import Binder
 from windfall.features.labels import ClassLabels
-from windfall.lowering.lowered import InputShapes, LoweredModel
-from windfall.lowering.neural_network.network import default_outputs, lower_network, probabilities_name
-from windfall.passes import optimize
+from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
+from windfall.runtime.serialized import SerializedModel
 from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
+from windfall.spec.networks import default_outputs, probabilities_name
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.writing import write_file
 
 if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
     from windfall.description import ModelDescription
+    from windfall.lowering import InputShapes
 
 _Shapes = tuple[tuple[str, tuple[int | str, ...]], ...]
 _MOST_PROGRAMS = 8
@@ -57,24 +57,30 @@ def load(
     return Model(read_model_file(model) if is_path else from_spec(model), options, engine)
 
 
-@dataclass(frozen=True)
 class CompiledModel:
     """A model compiled for one set of input shapes and outputs.
 
     Attributes:
-        lowered: The graph after all rewrites.
         outputs: The names of the values that it computes.
         program: What runs it.
     """
 
-    lowered: LoweredModel
-    outputs: list[str]
-    program: Program
+    def __init__(self, outputs: list[str], program: Program, lower: "Callable[[], ir.Model]") -> None:
+        self.outputs = outputs
+        self.program = program
+        self._lower = lower
+
+    @cached_property
+    def graph(self) -> "ir.Model":
+        """The graph after all rewrites; made anew when it is first asked for, as a program does without it."""
+        return self._lower()
 
     @property
-    def onnx(self) -> onnx.ModelProto:
+    def onnx(self) -> "onnx.ModelProto":
         """The ONNX model, complete with its weights."""
-        return ir.to_proto(self.lowered.model)
+        from onnx_ir import to_proto
+
+        return to_proto(self.graph)
 
 
 class Model:
@@ -154,7 +160,7 @@ class Model:
         source = probabilities_name(self._file.spec)
         return None if source is None else ClassLabels.of(self._file.spec, source, self._file.name)
 
-    def _compiled(self, shapes: InputShapes, outputs: tuple[str, ...] | None) -> CompiledModel:
+    def _compiled(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
         key = (tuple(shapes.items()), outputs)
         with self._lock:
@@ -165,11 +171,34 @@ class Model:
             self._programs.move_to_end(key)
             return self._programs[key]
 
-    def _compile(self, shapes: InputShapes, outputs: tuple[str, ...] | None) -> CompiledModel:
+    def _compile(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         names = default_outputs(self._file.spec)
         if outputs is not None:
             names = list(outputs) if self._labels is None else self._labels.sources(outputs)
-        lowered = lower_network(self._file, shapes, names)
-        optimize(lowered.model)
-        program = engine_named(self._engine).compile(lowered.model, self._options)
-        return CompiledModel(lowered, names, program)
+        serialized = self._serialize(shapes, names)
+        program = engine_named(self._engine).compile(serialized, self._options)
+        return CompiledModel(names, program, lambda: self._lower(shapes, names))
+
+    def _serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
+        """Return the graph for an engine: from the cache on disk, or lowered now."""
+        folder = cache_folder()
+        key = None if folder is None else entry_key(self._file, (tuple(shapes.items()), names))
+        if folder is None or key is None or self._file.path is None:
+            return self._lower_and_serialize(shapes, names)
+        cache = CompileCache(folder)
+        found = cache.get(key, names, self._file.path.resolve().parent)
+        if found is None:
+            found = self._lower_and_serialize(shapes, names)
+            cache.put(key, found)
+        return found
+
+    def _lower_and_serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
+        from windfall.runtime.serialize import serialize
+
+        return serialize(self._lower(shapes, names))
+
+    def _lower(self, shapes: "InputShapes", names: list[str]) -> "ir.Model":
+        # Imported only where a model is not in the cache: lowering needs all of onnx.
+        from windfall.lowering import lower
+
+        return lower(self._file, shapes, names)

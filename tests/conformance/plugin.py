@@ -86,7 +86,9 @@ class Collector:
 
     def broken(self) -> list[str]:
         """Return the tests that ran, must pass and did not."""
-        listed = set(PASSING.read_text().splitlines()) if PASSING.exists() and not self.update else set()
+        listed = (
+            set(PASSING.read_text(encoding="utf-8").splitlines()) if PASSING.exists() and not self.update else set()
+        )
         return [r.name for r in self.results.values() if r.outcome == "failed" and r.name in listed]
 
     @pytest.hookimpl(trylast=True)
@@ -102,7 +104,7 @@ class Collector:
             self.file.write_text("".join(sorted(lines)), encoding="utf-8")
         if self.update:
             passed = sorted(r.name for r in self.results.values() if r.reached and r.outcome == "passed")
-            PASSING.write_text("".join(f"{name}\n" for name in passed))
+            PASSING.write_text("".join(f"{name}\n" for name in passed), encoding="utf-8")
             write(f"{PASSING.name} has {len(passed)} tests now")
 
 

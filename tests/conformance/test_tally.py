@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.conformance.proxy import MLModelProxy
 from tests.conformance.tally import Result, short_name, tally
 
@@ -43,7 +44,7 @@ def test_a_name_is_the_same_wherever_coremltools_lies() -> None:
 
 
 def test_a_model_that_cannot_be_opened_is_a_runtime_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="cannot open .*none.mlmodel: No such file or directory; check the path"):
+    with pytest.raises(RuntimeError, match=r"cannot open .*none.mlmodel: No such file or directory; check the path"):
         MLModelProxy(str(tmp_path / "none.mlmodel"), "ALL", "", {}, None)
 
 

@@ -11,6 +11,7 @@ from windfall.passes.fold_affine_into_conv import FoldAffineIntoConv
 from windfall.passes.order import PASSES
 from windfall.runtime.engine import EngineOptions
 from windfall.runtime.onnxruntime import OnnxRuntime
+from windfall.runtime.serialize import serialize
 
 RNG = np.random.default_rng(0)
 
@@ -33,7 +34,7 @@ def image_graph(pads: list[int], mode: str | None, *, keep_scaled: bool = False)
 
 def run(model: ir.Model) -> list[np.ndarray[Any, Any]]:
     x = np.random.default_rng(1).integers(0, 256, (1, 3, 8, 9)).astype(np.float32)
-    return OnnxRuntime().compile(model, EngineOptions(threads=1)).run({"x": x})
+    return OnnxRuntime().compile(serialize(model), EngineOptions(threads=1)).run({"x": x})
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def inspect(model: Path, as_json: bool, layers: bool) -> None:
         click.echo(json.dumps(description.to_dict(layers=layers), indent=2, ensure_ascii=False))
         return
     from windfall.cli.printing import print_table
-    from windfall.description.report import layers_report
+    from windfall.description.report import layers_report, report
 
-    print_table(description)
+    print_table(report(description, complete=layers))
     if layers:
         click.echo()
         print_table(layers_report(description.layers))

@@ -27,6 +27,7 @@ from windfall.spec.writing import write_file
 _LARGEST_PRINTED = 1000
 _FIRST_VALUES = 6
 _BAR_WIDTH = 24
+_WIDEST_NAME = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -113,19 +114,27 @@ class Output:
         return self._files.array(value, case.stem, name) if isinstance(value, np.ndarray) else None
 
     def _parts(self, case: Case, values: Mapping[str, Any]) -> Iterator[RenderableType]:
-        """Yield simple values in one grid, each dictionary of classes as a table below."""
-        grid = Table.grid(padding=(0, 3))
-        grid.add_column(style="cyan", overflow="fold")
-        grid.add_column(overflow="fold")
-        for name, value in values.items():
-            if not isinstance(value, Mapping):
-                grid.add_row(shown(name), shown(_line(value, self._file(case, name, value)), most=2000))
-        if grid.row_count:
-            yield grid
+        """Yield simple values side by side with their names, each dictionary of classes as a table below."""
+        simple = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+        width = max(map(len, simple), default=0)
+        for name, value in simple.items():
+            text = shown(_line(value, self._file(case, name, value)), most=2000)
+            if width <= _WIDEST_NAME:
+                yield _beside(name, text, width)
+            else:
+                yield from (shown(name, "cyan"), Padding(text, (0, 0, 0, 2)))
         for name, value in values.items():
             if isinstance(value, Mapping):
                 yield shown(name, "cyan")
                 yield Padding(_classes(value, self._top, ascii_only()), (0, 0, 0, 2))
+
+
+def _beside(name: str, text: Text, width: int) -> Table:
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column(style="cyan", width=width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(shown(name), text)
+    return grid
 
 
 def _line(value: Any, file: Path | None) -> str:

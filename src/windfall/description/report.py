@@ -54,8 +54,13 @@ def as_text(renderable: RenderableType, width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
-def report(description: "ModelDescription") -> Group:
-    """Return a description as tables."""
+def report(description: "ModelDescription", *, complete: bool = False) -> Group:
+    """Return a description as tables.
+
+    Args:
+        description: What is shown.
+        complete: Name every part that is not supported, however many there are.
+    """
     parts: list[RenderableType] = [
         shown(description.name, "bold"),
         Padding(_grid(_facts(description)), (0, 0, 0, 2)),
@@ -76,7 +81,7 @@ def report(description: "ModelDescription") -> Group:
     if description.dependencies:
         parts += _section("Dependencies", _dependencies(description.dependencies))
     if description.unsupported:
-        parts += _section("Not supported here", _bullets(description.unsupported))
+        parts += _section("Not supported here", _bullets(description.unsupported, None if complete else _MOST_GAPS))
     if description.metadata.user_defined:
         parts += _section("Additional metadata", _grid(description.metadata.user_defined.items()))
     return Group(*parts)
@@ -208,14 +213,14 @@ def _dependencies(dependencies: Sequence[Dependency]) -> Table:
     return table
 
 
-def _bullets(lines: Sequence[str]) -> Table:
+def _bullets(lines: Sequence[str], most: int | None) -> Table:
     grid = Table.grid(padding=0)
     grid.add_column()
     grid.add_column(overflow="fold")
-    for line in lines[:_MOST_GAPS]:
+    for line in lines[:most]:
         grid.add_row("- ", shown(line))
-    if len(lines) > _MOST_GAPS:
-        grid.add_row("- ", f"... and {len(lines) - _MOST_GAPS:,} more")
+    if most is not None and len(lines) > most:
+        grid.add_row("- ", f"... and {len(lines) - most:,} more; --layers names all")
     return grid
 
 

@@ -57,14 +57,21 @@ class Binder:
         """Return the shapes to compile for, given the tensors of a prediction.
 
         The Seq and Batch axes of a RANK5 network are not part of the declared shape: where they are not 1, they stay
-        symbolic, so that sequences of any length share one program.
+        symbolic, so that sequences of any length share one program. Equal sizes of several inputs share a symbol,
+        different ones may not: engines take a symbol at its word.
         """
-        return {name: self._graph_shape(self.inputs[name], tensor.shape) for name, tensor in feeds.items()}
+        symbols: tuple[dict[int, str], dict[int, str]] = ({1: ""}, {1: ""})
+        return {name: self._graph_shape(self.inputs[name], tensor.shape, symbols) for name, tensor in feeds.items()}
 
-    def _graph_shape(self, feature: Any, dims: tuple[int, ...]) -> tuple[int | str, ...]:
+    def _graph_shape(
+        self, feature: Any, dims: tuple[int, ...], symbols: tuple[dict[int, str], dict[int, str]]
+    ) -> tuple[int | str, ...]:
         if not (self.rank5 and feature.type.HasField("multiArrayType")):
             return dims
-        lead = [size if size == 1 else name for size, name in zip(dims, ("Seq", "Batch"), strict=False)]
+        lead = [
+            known.setdefault(size, f"{axis}{len(known)}") or 1
+            for size, known, axis in zip(dims, symbols, ("Seq", "Batch"), strict=False)
+        ]
         return (*lead, *dims[2:])
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -135,8 +142,11 @@ class Binder:
         values = dict(zip(names, tensors, strict=True))
         listed = list(self.outputs) if wanted is None else wanted
         found = {} if labels is None else labels.results(values, listed)
-        results = {name: self._result(name, values[name]) for name in listed if name in values and name not in found}
-        return results | found
+        return {
+            name: found[name] if name in found else self._result(name, values[name])
+            for name in listed
+            if name in found or name in values
+        }
 
     def _result(self, name: str, tensor: NDArray[Any]) -> Any:
         feature = self.outputs.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from windfall.errors import FormatError
 from windfall.features import arrays, images
-from windfall.graph.builder import LARGEST_TENSOR
+from windfall.graph.limits import LARGEST_TENSOR
 
 
 def check_inputs(description: Any) -> None:

@@ -4,14 +4,16 @@ Source: ``ImageFeatureType`` in FeatureTypes.proto.
 """
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from windfall.errors import FeatureError
 from windfall.spec.proto import FeatureTypes_pb2
+
+if TYPE_CHECKING:
+    from PIL import Image  # imported in the functions: models without pictures start faster
 
 ImageType = FeatureTypes_pb2.ImageFeatureType
 MODES = {
@@ -95,12 +97,14 @@ def to_pixels(value: Any, feature: Any) -> NDArray[Any]:
     return pixels.reshape(1, picture.height, picture.width, -1)
 
 
-def _from_16_bits(picture: Image.Image, name: str) -> Image.Image:
+def _from_16_bits(picture: "Image.Image", name: str) -> "Image.Image":
     """Scale a gray picture of 16 bits to 0..255; Pillow's ``convert`` would make all but its darkest pixels white."""
     if picture.mode == "I":
         raise FeatureError(f"image {name!r} has mode I, whose range is not known; convert it to L, F or RGB first")
     if not picture.mode.startswith("I;16"):
         return picture
+    from PIL import Image
+
     return Image.fromarray(np.rint(np.asarray(picture).astype(np.float32) / 257).astype(np.uint8))
 
 
@@ -110,7 +114,9 @@ def default_pixels(feature: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.zeros(shape, np.float16 if half else np.uint8)
 
 
-def _as_picture(value: Any, name: str) -> Image.Image:
+def _as_picture(value: Any, name: str) -> "Image.Image":
+    from PIL import Image
+
     if isinstance(value, Image.Image):
         return value
     is_array = isinstance(value, np.ndarray)
@@ -122,7 +128,7 @@ def _as_picture(value: Any, name: str) -> Image.Image:
     )
 
 
-def from_pixels(pixels: NDArray[Any], name: str) -> Image.Image:
+def from_pixels(pixels: NDArray[Any], name: str) -> "Image.Image":
     """Return [1, H, W, channels] as a Pillow image: mode RGB, L, or F for float16.
 
     Raises:
@@ -133,6 +139,8 @@ def from_pixels(pixels: NDArray[Any], name: str) -> Image.Image:
             f"image output {name!r} has the shape {list(pixels.shape)}, must be one picture [1, H, W, channels]; "
             "give inputs without a batch"
         )
+    from PIL import Image
+
     first = pixels[0]
     if first.dtype == np.float16:
         first = first.astype(np.float32)

@@ -1,5 +1,1 @@
-"""Building ONNX graphs: see ``GraphBuilder``."""
-
-from windfall.graph.builder import GraphBuilder, ShapeError
-
-__all__ = ["GraphBuilder", "ShapeError"]
+"""Building ONNX graphs: see ``GraphBuilder`` in ``builder.py``."""

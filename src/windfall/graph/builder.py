@@ -10,15 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from onnx_ir.convenience import convert_attribute
 
 from windfall.graph.inference import infer
+from windfall.graph.limits import LARGEST_GRAPH, LARGEST_TENSOR
 
 OPSET = 21
 """The version of ONNX's default domain: the newest that ONNX Runtime and OpenVINO both take in full."""
 ML_OPSET = 5
-
-LARGEST_TENSOR = 2**32
-"""No tensor of a graph may need more bytes. Core ML models run on phones; more is a damaged or hostile file."""
-LARGEST_GRAPH = 2**36
-"""Nor may all tensors of a graph together; not all of them are there at once."""
 
 Dim = int | None
 """One size of a shape; None where it is known only at run time."""
@@ -69,7 +65,7 @@ class GraphBuilder:
     def stored(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
         """Add a tensor as an initializer as it is, e.g. one that still lies in a file."""
         value = ir.Value(
-            name=self.unique(self._scoped(name)), shape=ir.Shape(tensor.shape), type=ir.TensorType(tensor.dtype)
+            name=self.unique(self._scoped(name)), shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
         )
         value.const_value = tensor
         self.graph.register_initializer(value)
@@ -151,16 +147,16 @@ class GraphBuilder:
         dims = shape(value)
         count = math.prod(1 if dim is None else dim for dim in dims)
         needs = int(count * (value.dtype.itemsize if value.dtype else 4))
-        self._bytes += max(0, needs)
         if any(dim is not None and dim < 0 for dim in dims):
             raise ShapeError(f"a tensor would have the shape {list(dims)}, no size may be below 0")
-        if self._bytes > LARGEST_GRAPH:
-            raise ShapeError(
-                f"the tensors up to here need {self._bytes:,} bytes together, must be at most {LARGEST_GRAPH:,}"
-            )
         if needs > LARGEST_TENSOR:
             raise ShapeError(
                 f"a tensor of shape {list(dims)} needs {needs:,} bytes, must be at most {LARGEST_TENSOR:,}"
+            )
+        self._bytes += needs
+        if self._bytes > LARGEST_GRAPH:
+            raise ShapeError(
+                f"the tensors up to here need {self._bytes:,} bytes together, must be at most {LARGEST_GRAPH:,}"
             )
 
     # Shapes as values
@@ -283,7 +279,8 @@ def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int
         return target
     count = math.prod(dims)  # type: ignore[arg-type]
     rest = math.prod(int(size) for size in target if size != -1)
-    fits = rest > 0 and count % rest == 0 if -1 in target else rest == count
+    free = int(np.count_nonzero(target < 0))
+    fits = rest == count if free == 0 else free == 1 and rest > 0 and count % rest == 0
     if not fits:
         raise ShapeError(f"a tensor of shape {list(dims)} cannot be reshaped to {target.tolist()}")
     return np.where(target == -1, count // max(rest, 1), target)

@@ -30,7 +30,12 @@ def infer(node: ir.Node, opset: int) -> None:
         if value.const_value is not None and value.const_value.size <= _LARGEST_DATA:
             data[name] = ir.serde.serialize_tensor(value.const_value)
     found = shape_inference.infer_node_outputs(
-        schema, ir.serde.serialize_node(node), types, data, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10
+        schema,
+        ir.serde.serialize_node(node),
+        types,
+        data,
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+        ir_version=10,
     )
     for output in node.outputs:
         if output.name in found:

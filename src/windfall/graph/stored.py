@@ -1,19 +1,12 @@
 """Tensors that stay in a model file until an engine reads them."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-
-class Place(NamedTuple):
-    """Where a tensor's bytes lie: row-major, little-endian, as ONNX's external data wants them."""
-
-    path: Path
-    offset: int
-    length: int
+from windfall.spec.modelfile import Place
 
 
 class StoredTensor(ir.LazyTensor):

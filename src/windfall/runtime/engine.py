@@ -1,13 +1,13 @@
 """What an engine is: it compiles a graph into a program, and a program runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from windfall.errors import UnsupportedError
+from windfall.runtime.serialized import SerializedModel
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 """As in Core ML. Every engine here computes on the CPU so far, which each of these allows."""
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
     name: str
 
-    def compile(self, model: ir.Model, options: EngineOptions) -> Program:
+    def compile(self, model: SerializedModel, options: EngineOptions) -> Program:
         """Compile a graph.
 
         Raises:
@@ -68,8 +68,3 @@ def checked_options(threads: int | None, compute_units: str) -> EngineOptions:
     if threads is not None and not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
         raise UnsupportedError(f"threads is {threads!r}, must be 1 to {_MOST_THREADS}, or None for all cores")
     return EngineOptions(threads, compute_units)
-
-
-def names(values: Sequence[ir.Value]) -> list[str]:
-    """Return the names of a graph's inputs or outputs."""
-    return [str(value.name) for value in values]

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from windfall.errors import EngineError
-from windfall.runtime.engine import EngineOptions, names
-from windfall.runtime.serialize import serialize
+from windfall.runtime.engine import EngineOptions
+from windfall.runtime.serialized import SerializedModel
 
 # Nothing goes to the terminal: errors are raised, and warnings are about graphs that users did not write.
 _FATAL_ONLY = 4
@@ -21,22 +20,21 @@ class OnnxRuntime:
 
     name = "onnxruntime"
 
-    def compile(self, model: ir.Model, options: EngineOptions) -> "OrtProgram":
+    def compile(self, model: SerializedModel, options: EngineOptions) -> "OrtProgram":
         """See ``Engine.compile``."""
-        serialized = serialize(model)
         settings = ort.SessionOptions()
         settings.log_severity_level = _FATAL_ONLY
         if options.threads is not None:
             settings.intra_op_num_threads = options.threads
-        if serialized.folder is not None:
-            settings.add_session_config_entry(_WEIGHTS_FOLDER, str(serialized.folder))
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in serialized.arrays.values()]
-        settings.add_external_initializers(list(serialized.arrays), values)
+        if model.folder is not None:
+            settings.add_session_config_entry(_WEIGHTS_FOLDER, str(model.folder))
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in model.arrays.values()]
+        settings.add_external_initializers(list(model.arrays), values)
         try:
-            session = ort.InferenceSession(serialized.proto, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001  # its exceptions share no other base
+            session = ort.InferenceSession(model.proto, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no other base
             raise EngineError(f"ONNX Runtime cannot compile the model: {_first_line(error)}") from error
-        return OrtProgram(session, names(model.graph.outputs))
+        return OrtProgram(session, model.outputs)
 
 
 class OrtProgram:

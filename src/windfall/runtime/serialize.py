@@ -1,60 +1,55 @@
 """Serialize a graph without its weights, which engines take from the model file or by address."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from windfall.graph.stored import Place, StoredTensor
+from windfall.graph.stored import StoredTensor
+from windfall.runtime.serialized import SerializedModel
+from windfall.spec.modelfile import Place
 
 # Smaller initializers stay in the graph, where engines can fold them.
 _SMALLEST_EXTERNAL = 1024
+MOST_EMBEDDED = 2**24
+"""Bytes of larger initializers that may stay in the graph where no file holds them as they are.
 
-
-@dataclass(frozen=True)
-class SerializedModel:
-    """An ONNX model whose large initializers are declared as external data.
-
-    Attributes:
-        proto: The serialized model.
-        arrays: The large initializers that no file holds as they are, by name.
-        folder: The folder of the file that holds the others, None if there are none.
-    """
-
-    proto: bytes
-    arrays: dict[str, NDArray[Any]]
-    folder: Path | None
+Below that a graph needs nothing but the model file, so that it can be kept in the cache. Above, engines are given the
+arrays by address instead of in one more copy.
+"""
 
 
 def serialize(model: ir.Model) -> SerializedModel:
-    """Serialize a graph; the engine is to be given the arrays, and to map the file."""
-    initializers = model.graph.initializers
-    large = {
-        name: value
-        for name, value in initializers.items()
-        if value.const_value is not None and value.const_value.nbytes >= _SMALLEST_EXTERNAL
-    }
-    for name in large:
-        initializers.pop(name)
-    try:
-        proto = ir.serde.serialize_model(model)
-    finally:
-        initializers.update(large)
-    places = {name: place for name, value in large.items() if (place := _place(value)) is not None}
+    """Serialize a graph; the engine is to map the file, and to be given the arrays."""
+    large = [value for value in model.graph.initializers.values() if _size(value) >= _SMALLEST_EXTERNAL]
+    places = {value: place for value in large if (place := _place(value)) is not None}
     # Engines look for all files in one folder; what lies elsewhere is read here.
     folder = next((place.path.parent for place in places.values()), None)
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, value in large.items():
-        place = places.get(name)
-        if place is None or place.path.parent != folder:
-            assert value.const_value is not None
-            place = None
-            arrays[name] = value.const_value.numpy()
-        proto.graph.initializer.append(_declaration(value, place))
-    return SerializedModel(proto.SerializeToString(), arrays, folder)
+    places = {value: place for value, place in places.items() if place.path.parent == folder}
+    homeless = [value for value in large if value not in places]
+    if sum(map(_size, homeless)) <= MOST_EMBEDDED:
+        homeless = []
+    external = [*places, *homeless]
+    proto = _serialize_without(model, external)
+    proto.graph.initializer.extend(_declaration(value, places.get(value)) for value in external)
+    outputs = [str(value.name) for value in model.graph.outputs]
+    arrays = {str(value.name): value.const_value.numpy() for value in homeless if value.const_value is not None}
+    return SerializedModel(proto.SerializeToString(), outputs, arrays, folder)
+
+
+def _size(value: ir.Value) -> int:
+    return 0 if value.const_value is None else value.const_value.nbytes
+
+
+def _serialize_without(model: ir.Model, left_out: Sequence[ir.Value]) -> onnx.ModelProto:
+    """Serialize a model as if it did not have some of its initializers."""
+    initializers = model.graph.initializers
+    for value in left_out:
+        initializers.pop(str(value.name))
+    try:
+        return ir.serde.serialize_model(model)
+    finally:
+        initializers.update({str(value.name): value for value in left_out})
 
 
 def _place(value: ir.Value) -> Place | None:
@@ -72,9 +67,11 @@ def _declaration(value: ir.Value, place: Place | None) -> onnx.TensorProto:
         dims=value.const_value.shape.numpy(),
         data_location=onnx.TensorProto.EXTERNAL,
     )
-    entries = {"location": place.path.name, "offset": place.offset, "length": place.length} if place else {
-        "location": "weights"
-    }
+    entries = (
+        {"location": place.path.name, "offset": place.offset, "length": place.length}
+        if place
+        else {"location": "weights"}
+    )
     for key, entry in entries.items():
         tensor.external_data.add(key=key, value=str(entry))
     return tensor

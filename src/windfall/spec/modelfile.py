@@ -6,19 +6,26 @@ import stat
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
-from windfall.graph.stored import Place
 from windfall.spec.detach import Extent, ScanError, detach, payloads
 from windfall.spec.proto import NEWEST_SPECIFICATION, Model_pb2
 
 # protobuf itself stops here; larger models are packages that keep their weights outside the message.
 LARGEST_FILE = 2**31 - 1
+
+
+class Place(NamedTuple):
+    """Where a weight's bytes lie: row-major, little-endian, as ONNX's external data wants them."""
+
+    path: Path
+    offset: int
+    length: int
 
 
 class ModelFile:
@@ -58,20 +65,23 @@ class ModelFile:
     def place(self, weight_params: Any, field: int) -> Place | None:
         """Return where a detached payload lies on disk; None if it is not detached, or the file was replaced since."""
         numbers = payloads(weight_params).get(field)
-        if not numbers or self.path is None or self._handle is None or not self._in_place():
+        if not numbers or self.path is None or self.stamp() is None:
             return None
         extent = self._extents[numbers[0]]
         return Place(self.path.resolve(), extent.offset, extent.length)
 
-    def _in_place(self) -> bool:
-        assert self.path is not None
-        assert self._handle is not None
+    def stamp(self) -> tuple[object, ...] | None:
+        """Tell this state of this file from all others; None if the file is no longer where it was opened."""
+        if self.path is None or self._handle is None:
+            return None
         opened = os.fstat(self._handle.fileno())
         try:
             now = self.path.stat()
         except OSError:
-            return False
-        return os.path.samestat(opened, now) and now.st_size == self.size
+            return None
+        if not os.path.samestat(opened, now) or now.st_size != self.size:
+            return None
+        return str(self.path.resolve()), now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
     def payload_size(self, weight_params: Any, field: int) -> int:
         """Return the size in bytes of a weight's detached payloads of one field, 0 if there is none."""

@@ -10,19 +10,19 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import fill, layer_spec, run_layer
 
 import windfall
 from windfall.spec.proto import NeuralNetwork_pb2
 
-RNG = np.random.default_rng(0)
 KERNELS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 STRIDES = st.tuples(st.integers(1, 3), st.integers(1, 3))
 EDGES = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
 def normal(*shape: int) -> NDArray[np.float32]:
-    return RNG.normal(size=shape).astype(np.float32)
+    return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
 
 
 def border(*edges: tuple[int, int]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def same_edges(size: int, kernel: int, stride: int, dilation: int, mode: str) ->
     return (half, total - half) if mode == "BOTTOM_RIGHT_HEAVY" else (total - half, half)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(KERNELS, STRIDES, STRIDES, st.tuples(EDGES, EDGES), st.sampled_from([1, 2, 3]), st.booleans())
 def test_valid_convolution_matches_pytorch(kernel, stride, dilation, edges, groups, has_bias):
     x, w = normal(2, 3 * groups, 11, 12), normal(2 * groups, 3, *kernel)
@@ -67,7 +67,7 @@ def test_valid_convolution_matches_pytorch(kernel, stride, dilation, edges, grou
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(KERNELS, STRIDES, STRIDES, EDGES, st.sampled_from(["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"]))
 def test_same_convolution_pads_as_the_spec_says(kernel, stride, dilation, size, mode):
     x, w = normal(1, 2, 6 + size[0], 7 + size[1]), normal(3, 2, *kernel)
@@ -108,7 +108,7 @@ def test_weights_may_be_the_second_input():
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(KERNELS, STRIDES, STRIDES, st.tuples(EDGES, EDGES), st.sampled_from([1, 2]))
 def test_valid_deconvolution_is_pytorchs_with_its_edges_cut(kernel, stride, dilation, edges, groups):
     x, w, b = normal(1, 2 * groups, 6, 7), normal(2 * groups, 3, *kernel), normal(3 * groups)
@@ -154,7 +154,7 @@ def deconvolve(x: NDArray[np.float32], w: NDArray[np.float32], stride: Any, **fi
 def gradient_of_same_convolution(
     y: NDArray[np.float32], w: NDArray[np.float32], stride: Any, shape: Any, mode: str
 ) -> NDArray[np.float32]:
-    """The transpose of a convolution with ``same`` padding that reads ``shape``, as automatic differentiation has it."""
+    """What automatic differentiation makes of a convolution with ``same`` padding that reads ``shape``."""
     source = torch.zeros(1, w.shape[1], *shape, requires_grad=True)
     (top, bottom), (left, right) = (same_edges(shape[i], w.shape[2 + i], stride[i], 1, mode) for i in (0, 1))
     out = F.conv2d(F.pad(source, (left, right, top, bottom)), torch.from_numpy(w), stride=stride)
@@ -163,7 +163,7 @@ def gradient_of_same_convolution(
     return gradient.numpy()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(KERNELS, STRIDES, st.sampled_from(["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"]))
 def test_same_deconvolution_is_the_transpose_of_same_convolution(kernel, stride, mode):
     x, w = normal(1, 2, 4, 5), normal(2, 3, *kernel)
@@ -172,7 +172,7 @@ def test_same_deconvolution_is_the_transpose_of_same_convolution(kernel, stride,
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(KERNELS, STRIDES, st.data(), st.sampled_from(["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"]))
 def test_output_shape_overrides_the_padding(kernel, stride, data, mode):
     # All sizes whose convolution with same padding has 4 x 5 pixels.
@@ -211,7 +211,7 @@ def deconvolution_fields(groups: int, weights: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_deconvolution_weights_have_a_scale_for_each_channel_of_axis_1(groups):
-    x, raw = normal(1, 4, 5, 5), RNG.integers(0, 256, (4, 3, 3, 3), np.uint8)
+    x, raw = normal(1, 4, 5, 5), np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3), np.uint8)
     scale, bias = np.array([0.5, 0.25, 2]), np.array([-10, 0, 3])
     w = (raw * scale.reshape(1, 3, 1, 1) + bias.reshape(1, 3, 1, 1)).astype(np.float32)
     y = run_layer("convolution", x, **deconvolution_fields(groups, quantized(raw, scale, bias)))
@@ -221,7 +221,7 @@ def test_deconvolution_weights_have_a_scale_for_each_channel_of_axis_1(groups):
 
 @pytest.mark.parametrize("one_bias", [False, True])
 def test_grouped_deconvolution_weights_may_have_a_scale_for_each_output_channel(one_bias, tmp_path: Path):
-    x, raw = normal(1, 4, 5, 5), RNG.integers(0, 256, (4, 3, 3, 3), np.uint8)
+    x, raw = normal(1, 4, 5, 5), np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3), np.uint8)
     scale, bias = np.arange(1, 7) / 4, np.array([-9]) if one_bias else np.arange(6) - 2
     by_group = [np.broadcast_to(v, 6).reshape(2, 1, 3, 1, 1) for v in (scale, bias)]
     w = (raw.reshape(2, 2, 3, 3, 3) * by_group[0] + by_group[1]).reshape(raw.shape).astype(np.float32)
@@ -263,16 +263,27 @@ def test_the_activation_follows_the_convolution_directly():
         ({"kernelSize": [0, 3]}, r"kernelSize is \[0, 3\], must be 1 to"),
         ({"kernelSize": [3]}, r"kernelSize is \[3\], must have two numbers, for H and W, or none"),
         ({"kernelSize": [5, 3]}, r"weights has 72 values in 288 bytes, must have 120 \(4 x 2 x 5 x 3\)"),
-        ({"kernelSize": [3, 8]}, r"kernelSize is \[3, 8\], spans 8 pixels along W, must be at most the input's 6 and"),
+        (
+            {"kernelSize": [3, 8], "weights": normal(4, 2, 3, 8)},
+            r"kernelSize is \[3, 8\], spans 8 pixels along W, must be at most the input's 6 and",
+        ),
         ({"dilationFactor": [3, 1]}, r"kernelSize is \[3, 3\], spans 7 pixels along H"),
         ({"kernelChannels": 3}, r"input has 2 channels, kernelChannels and nGroups ask for 3"),
         ({"kernelChannels": 0}, r"kernelChannels is 0, must be at least 1"),
         ({"outputChannels": 0}, r"outputChannels is 0, must be at least 1"),
         ({"nGroups": 3}, r"outputChannels is 4, must be a multiple of nGroups, which is 3"),
+        ({"same": {"asymmetryMode": 2}}, r"same.asymmetryMode is 2, must be BOTTOM_RIGHT_HEAVY or TOP_LEFT_HEAVY"),
+        (
+            {"isDeconvolution": True, "kernelChannels": 2, "nGroups": 4, "same": {}},
+            r"kernelChannels is 2, must be a multiple of nGroups, which is 4",
+        ),
         ({"hasBias": True}, r"bias has no values, must have 4"),
         ({"hasBias": True, "bias": np.ones(3)}, r"bias has 3 values in 12 bytes, must have 4"),
         ({"valid": {"paddingAmounts": border((1, 1))}}, r"valid.paddingAmounts is \[\(1, 1\)\], must have two border"),
-        ({"valid": {"paddingAmounts": border((2**40, 1), (0, 0))}}, r"must be at most 2147483647 at every edge"),
+        (
+            {"valid": {"paddingAmounts": border((2**40, 1), (0, 0))}},
+            r"valid.paddingAmounts is .*, must be at most 2147483647 at",
+        ),
     ],
 )
 def test_convolution_names_the_rule_that_is_broken(fields, message):
@@ -301,3 +312,29 @@ def test_weights_that_are_an_input_must_fit():
         run_layer("convolution", normal(1, 2, 6, 6), normal(4, 2, 3, 1), **fields)
     with pytest.raises(windfall.FormatError, match="a deconvolution must have its weights in the layer"):
         run_layer("convolution", normal(1, 2, 6, 6), normal(2, 4, 3, 3), isDeconvolution=True, **fields)
+
+
+@pytest.mark.parametrize("mode", ["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"])
+@pytest.mark.parametrize("stride", [[1, 1], [2, 3]])
+@pytest.mark.parametrize("deconvolution", [False, True])
+def test_same_padding_of_a_size_known_at_run_time(mode, stride, deconvolution):
+    x, w = normal(2, 3, 8, 7), normal(3, 3, 4, 2)
+    fields = {
+        "isDeconvolution": deconvolution,
+        "kernelChannels": 3,
+        "outputChannels": 3,
+        "kernelSize": [4, 2],
+        "stride": stride,
+        "same": {"asymmetryMode": mode},
+        "weights": w,
+    }
+    y = run_symbolic("convolution", x, **fields)
+    np.testing.assert_allclose(y, run_layer("convolution", x, **fields), rtol=1e-5, atol=1e-5)
+
+
+def test_output_shape_needs_known_sizes():
+    fields = {"isDeconvolution": True, "kernelChannels": 2, "outputChannels": 1, "weights": normal(2, 1, 3, 3)}
+    with pytest.raises(
+        windfall.FormatError, match=r"outputShape is \[6, 6\], needs an input whose size along H is known"
+    ):
+        run_symbolic("convolution", normal(1, 2, 4, 4), outputShape=[6, 6], **fields)

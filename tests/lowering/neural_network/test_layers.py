@@ -134,7 +134,7 @@ def test_a_chain_of_layers_stays_in_rank_4_views() -> None:
     expected = np.concatenate([x + soft, soft], axis=2).sum(axis=(3, 4), keepdims=True)
     np.testing.assert_allclose(model.predict({"x0": x})["y0"], expected, rtol=1e-4, atol=1e-4)
     for lead in ((1, 1), ("Seq", "Batch")):
-        lowered = lower_network(from_spec(spec), {"x0": (*lead, 4, 2, 6)}).model
+        lowered = lower_network(from_spec(spec), {"x0": (*lead, 4, 2, 6)})
         optimize(lowered)
         nodes = [node.op_type for node in lowered.graph]
         # One to rank 4, one back to rank 5.

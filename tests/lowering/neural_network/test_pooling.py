@@ -10,11 +10,11 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import run_layer
 
 import windfall
 
-RNG = np.random.default_rng(0)
 KERNELS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 STRIDES = st.tuples(st.integers(1, 3), st.integers(1, 3))
 SIZES = st.tuples(st.integers(4, 9), st.integers(4, 9))
@@ -22,7 +22,7 @@ TYPES = st.sampled_from(["MAX", "AVERAGE", "L2"])
 
 
 def normal(*shape: int) -> NDArray[np.float32]:
-    return RNG.normal(size=shape).astype(np.float32)
+    return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
 
 
 def border(*edges: tuple[int, int]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def pool(
     return result
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=35)
 @given(TYPES, KERNELS, STRIDES, SIZES, st.data(), st.booleans())
 def test_valid_pooling(kind, kernel, stride, size, data, exclude):
     edges = [tuple(data.draw(st.integers(0, k - 1)) for _ in range(2)) for k in kernel]
@@ -69,7 +69,7 @@ def test_valid_pooling(kind, kernel, stride, size, data, exclude):
     np.testing.assert_allclose(y, pool(x, kind, kernel, stride, edges, out, exclude), rtol=1e-5, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(TYPES, KERNELS, STRIDES, SIZES, st.sampled_from(["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"]), st.booleans())
 def test_same_pooling(kind, kernel, stride, size, mode, exclude):
     x = normal(1, 2, *size)
@@ -100,7 +100,7 @@ def last_pixel_size(size: Any, kernel: Any, stride: Any, padding: Any) -> list[i
     return sizes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=35)
 @given(TYPES, KERNELS, STRIDES, SIZES, st.data(), st.booleans())
 def test_include_last_pixel(kind, kernel, stride, size, data, exclude):
     padding = [data.draw(st.integers(0, k - 1)) for k in kernel]
@@ -114,7 +114,7 @@ def test_include_last_pixel(kind, kernel, stride, size, data, exclude):
         "avgPoolExcludePadding": exclude,
     }
     if any((o - 1) * s >= n + p for o, s, n, p in zip(out, stride, size, padding, strict=True)):
-        with pytest.raises(windfall.FormatError, match="leaves the last window along [HW] without a pixel"):
+        with pytest.raises(windfall.FormatError, match=r"leaves the last window without a pixel"):
             run_layer("pooling", x, **arguments)
         return
     edges = [(p, p) for p in padding]
@@ -197,7 +197,7 @@ def test_padding_wider_than_the_kernel_counts_as_zeros(kind):
         ),
         (
             {"includeLastPixel": {}, "kernelSize": [1, 1], "stride": [3, 1]},
-            r"stride is \[3, 1\], leaves the last window along H without a pixel, must be at most kernelSize",
+            r"stride is \[3, 1\], leaves the last window without a pixel, must be at most kernelSize",
         ),
         (
             {"valid": {"paddingAmounts": border((0, 2), (0, 0))}, "kernelSize": [2, 2]},
@@ -208,3 +208,54 @@ def test_padding_wider_than_the_kernel_counts_as_zeros(kind):
 def test_pooling_names_the_rule_that_is_broken(fields, message):
     with pytest.raises(windfall.FormatError, match=rf"cannot lower layer 'layer' \(pooling\) of the model: {message}"):
         run_layer("pooling", normal(1, 2, 5, 5), **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding", "exclude"),
+    [
+        ("MAX", [0, 0], False),
+        ("MAX", [1, 1], False),
+        ("MAX", [1, 0], False),
+        ("AVERAGE", [0, 0], False),
+        ("AVERAGE", [1, 1], True),
+        ("AVERAGE", [0, 1], True),
+    ],
+)
+def test_include_last_pixel_of_a_size_known_at_run_time(kind, padding, exclude):
+    fields = {"type": kind, "kernelSize": [3, 2], "stride": [2, 2], "avgPoolExcludePadding": exclude}
+    for size in ((8, 6), (7, 9), (5, 5)):
+        x = normal(2, 3, *size)
+        out = last_pixel_size(size, (3, 2), (2, 2), padding)
+        expected = pool(x, kind, (3, 2), (2, 2), [(p, p) for p in padding], out, exclude)
+        y = run_symbolic("pooling", x, **fields, includeLastPixel={"paddingAmounts": padding})
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"])
+@pytest.mark.parametrize("kind", ["MAX", "AVERAGE", "L2"])
+def test_same_pooling_of_a_size_known_at_run_time(kind, mode):
+    x = normal(1, 2, 8, 7)
+    fields = {"type": kind, "kernelSize": [3, 4], "stride": [2, 3], "same": {"asymmetryMode": mode}}
+    np.testing.assert_allclose(run_symbolic("pooling", x, **fields), run_layer("pooling", x, **fields), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"type": "L2", "includeLastPixel": {}},
+            "includeLastPixel with L2 needs an input whose H and W are known when",
+        ),
+        (
+            {"type": "AVERAGE", "includeLastPixel": {"paddingAmounts": [1, 1]}},
+            "includeLastPixel with AVERAGE needs an input whose H and W are known when the model is loaded",
+        ),
+        (
+            {"includeLastPixel": {}, "stride": [1, 4]},
+            r"stride is \[1, 4\], leaves the last window without a pixel, must be at most kernelSize, or",
+        ),
+    ],
+)
+def test_pooling_says_what_needs_sizes_known_in_advance(fields, message):
+    with pytest.raises(windfall.FormatError, match=message):
+        run_symbolic("pooling", normal(1, 1, 9, 9), **fields)

@@ -152,4 +152,5 @@ class LayerContext:
 
 def _brief(value: object) -> str:
     text = str(list(value) if hasattr(value, "__len__") and not isinstance(value, str) else value)  # type: ignore[call-overload]
+    text = " ".join(text.split())  # messages print as several lines
     return text if len(text) <= 60 else text[:57] + "..."

@@ -16,6 +16,7 @@ from windfall.lowering.neural_network.windows import (
     Pair,
     Window,
     borders,
+    check_asymmetry,
     check_fits,
     onnx_pads,
     pair,
@@ -48,10 +49,7 @@ def lower_convolution(ctx: LayerContext, x: Value, weights: Value | None = None)
     groups = params.nGroups or 1
     window = Window(pair(ctx, "kernelSize", 3), pair(ctx, "stride", 1), pair(ctx, "dilationFactor", 1))
     _check_channels(ctx, x, groups)
-    if weights is None:
-        kernel = _own_weights(ctx, window, groups)
-    else:
-        kernel = _checked_weights(ctx, weights, window)
+    kernel = _own_weights(ctx, window, groups) if weights is None else _checked_weights(ctx, weights, window)
     bias = ctx.constant(ctx.weights("bias", [params.outputChannels]), "bias") if params.hasBias else None
     op_type, padding = ("ConvTranspose", _deconvolution) if params.isDeconvolution else ("Conv", _convolution)
     attributes = window.attributes() | padding(ctx, window, ctx.shape(x)[2:])
@@ -63,8 +61,7 @@ def _check_channels(ctx: LayerContext, x: Value, groups: int) -> None:
     for field in ("kernelChannels", "outputChannels"):
         if getattr(params, field) < 1:
             raise ctx.error(field, "must be at least 1")
-    split_field = "kernelChannels" if params.isDeconvolution else "outputChannels"
-    for field in {split_field, "outputChannels"}:
+    for field in ("kernelChannels", "outputChannels") if params.isDeconvolution else ("outputChannels",):
         if getattr(params, field) % groups:
             raise ctx.error(field, f"must be a multiple of nGroups, which is {groups}")
     channels = ctx.shape(x)[1]
@@ -122,7 +119,7 @@ def _checked_weights(ctx: LayerContext, weights: Value, window: Window) -> Value
 def _convolution(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> dict[str, Any]:
     kind = ctx.params.WhichOneof("ConvolutionPaddingType")
     if kind == "same":
-        return same_padding(window, dims, ctx.params.same)
+        return same_padding(ctx, window, dims, ctx.params.same)
     if kind is None:
         raise ctx.error("ConvolutionPaddingType", "must be valid or same", value="not set")
     edges = borders(ctx, "valid.paddingAmounts", ctx.params.valid.paddingAmounts)
@@ -134,6 +131,7 @@ def _deconvolution(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> di
     """Return the pixels to cut off ("pads") and to add at the end, as attributes."""
     target = pair(ctx, "outputShape", 0) if ctx.params.outputShape else None
     kind = ctx.params.WhichOneof("ConvolutionPaddingType")
+    check_asymmetry(ctx, ctx.params.same)
     if target is not None:
         return _attributes(_to_output_shape(ctx, window, dims, target))
     if kind is None:

@@ -10,16 +10,12 @@ import onnx_ir as ir
 
 from windfall.errors import FormatError, UnsupportedError
 from windfall.graph.builder import GraphBuilder, ShapeError, build_model, shape
-from windfall.lowering.lowered import InputShapes, LoweredModel
+from windfall.lowering.shapes import InputShapes
 from windfall.lowering.neural_network.context import LayerContext
 from windfall.lowering.neural_network.images import lower_image_input, lower_image_output
 from windfall.lowering.neural_network.layers import LOWERINGS, NOT_LOWERED, Lowering
 from windfall.spec.modelfile import ModelFile
-
-
-def network_of(spec: Any) -> Any:
-    """Return the message with the layers; the three types share its fields."""
-    return getattr(spec, spec.WhichOneof("Type"))
+from windfall.spec.networks import default_outputs, network_of
 
 
 def gaps(spec: Any) -> list[str]:
@@ -43,7 +39,24 @@ def _gap(layer: Any) -> str | None:
     return None if kind in LOWERINGS else NOT_LOWERED.get(kind, "not supported")
 
 
-def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str] | None = None) -> LoweredModel:
+def _refuse_gaps(file: ModelFile) -> None:
+    """Raise one error for all layers that cannot be run, by type, with the first few names of each."""
+    by_kind: dict[str, list[str]] = {}
+    for layer in network_of(file.spec).layers:
+        reason = _gap(layer)
+        if reason is not None:
+            by_kind.setdefault(f"{_type_name(layer)}: {reason}", []).append(layer.name)
+    if not by_kind:
+        return
+    count = sum(map(len, by_kind.values()))
+    listed = "; ".join(f"{_some(names, 3)} ({kind})" for kind, names in by_kind.items())
+    raise UnsupportedError(
+        f"{file.name} has {count} layer{'s' * (count > 1)} that cannot be run: {listed}; "
+        "see all with: windfall inspect MODEL --layers"
+    )
+
+
+def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str] | None = None) -> ir.Model:
     """Lower a neural network, classifier or regressor.
 
     Args:
@@ -56,11 +69,7 @@ def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
         LoweringError: A layer's parameters break a rule.
         FormatError: The layers do not form a graph, or an output is made by none of them.
     """
-    missing = gaps(file.spec)
-    if missing:
-        raise UnsupportedError(
-            f"{file.name} has {len(missing)} layer{'s' * (len(missing) > 1)} that cannot be run: " + "; ".join(missing)
-        )
+    _refuse_gaps(file)
     network = network_of(file.spec)
     graph = GraphBuilder(file.path.stem if file.path else "model")
     blobs = _Blobs(file, graph)
@@ -69,35 +78,12 @@ def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
     for layer in network.layers:
         blobs.lower(layer)
     graph.prefix = ""
-    probabilities = probabilities_name(file.spec)
     names = outputs if outputs is not None else default_outputs(file.spec)
     if not names:
         raise FormatError(f"{file.name} declares no outputs, must declare at least one; ask for inner values by name")
     for name in names:
         graph.graph.outputs.append(blobs.output(name))
-    return LoweredModel(build_model(graph.graph), probabilities)
-
-
-def default_outputs(spec: Any) -> list[str]:
-    """Name the values that a prediction needs: the described outputs, a classifier's label by its probabilities."""
-    probabilities = probabilities_name(spec)
-    labels = {spec.description.predictedFeatureName, spec.description.predictedProbabilitiesName}
-    names = [f.name for f in spec.description.output if probabilities is None or f.name not in labels]
-    if probabilities is not None and probabilities not in names:
-        names.append(probabilities)
-    return list(dict.fromkeys(names))
-
-
-def probabilities_name(spec: Any) -> str | None:
-    """Return the value that holds a classifier's probabilities: the one it names, else the last layer's output."""
-    if spec.WhichOneof("Type") != "neuralNetworkClassifier":
-        return None
-    network = network_of(spec)
-    if network.labelProbabilityLayerName:
-        return str(network.labelProbabilityLayerName)
-    if not network.layers or not network.layers[-1].output:
-        raise FormatError("the classifier has no layers, must have one that gives the probabilities")
-    return str(network.layers[-1].output[0])
+    return build_model(graph.graph)
 
 
 class _Blobs:

@@ -6,6 +6,8 @@ Source: ``BatchnormLayerParams``, ``MeanVarianceNormalizeLayerParams``, ``L2Norm
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import elementwise, on_planes
 
@@ -32,9 +34,9 @@ def lower_batchnorm(ctx: LayerContext, x: Value) -> Value:
     if channels not in (params.channels, None):
         raise ctx.error("channels", f"must be the input's number of channels, {channels}")
     epsilon = params.epsilon or 1e-5
-    gamma, beta = (ctx.constant(ctx.weights(field, (params.channels,)), field) for field in ("gamma", "beta"))
+    gamma, beta = (ctx.weight(field, (params.channels,)) for field in ("gamma", "beta"))
     if not params.computeMeanVar:
-        mean, variance = (ctx.constant(ctx.weights(f, (params.channels,)), f) for f in ("mean", "variance"))
+        mean, variance = (ctx.weight(field, (params.channels,)) for field in ("mean", "variance"))
         return ctx.op("BatchNormalization", x, gamma, beta, mean, variance, epsilon=epsilon)
     if params.instanceNormalization or ctx.shape(x)[0] == 1:
         return ctx.op("InstanceNormalization", x, gamma, beta, epsilon=epsilon)
@@ -53,7 +55,7 @@ def _standardize(ctx: LayerContext, x: Value, axes: Sequence[int], epsilon: floa
     return ctx.op("Div", centred, ctx.op("Sqrt", ctx.op("Add", variance, ctx.floats(epsilon)), name="deviation"))
 
 
-@elementwise
+@on_planes
 def lower_mvn(ctx: LayerContext, x: Value) -> Value:
     """Subtract the mean and, with ``normalizeVariance``, divide by the standard deviation.
 
@@ -71,11 +73,23 @@ def lower_mvn(ctx: LayerContext, x: Value) -> Value:
     Raises:
         LoweringError: The rank is below 3.
     """
-    _check_rank(ctx, x)
-    axes = (-3, -2, -1) if ctx.params.acrossChannels else (-2, -1)
-    if ctx.params.normalizeVariance:
-        return _standardize(ctx, x, axes, ctx.params.epsilon or 1e-6)
-    return _centre(ctx, x, axes)
+    params = ctx.params
+    if not params.normalizeVariance:
+        return _centre(ctx, x, (1, 2, 3) if params.acrossChannels else (2, 3))
+    epsilon = params.epsilon or 1e-6
+    if params.acrossChannels:
+        whole = ctx.reshape(x, ctx.sizes(x, 0, 1), 1, ctx.sizes(x, 1, 2), -1)  # [N, C, H, W] -> [N, 1, C, H*W]
+        return ctx.reshape(_normalize_instances(ctx, whole, epsilon), ctx.sizes(x))
+    return _normalize_instances(ctx, x, epsilon)
+
+
+def _normalize_instances(ctx: LayerContext, x: Value, epsilon: float) -> Value:
+    """Normalize each channel of [N, C, H, W] by its own mean and variance."""
+    channels = ctx.shape(x)[1]
+    if channels is None:
+        return _standardize(ctx, x, (2, 3), epsilon)
+    ones, zeros = ctx.floats(np.ones(channels), "ones"), ctx.floats(np.zeros(channels), "zeros")
+    return ctx.op("InstanceNormalization", x, ones, zeros, epsilon=epsilon)
 
 
 @elementwise

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from windfall.errors import LoweringError
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
@@ -97,32 +98,38 @@ def _valid(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
 
 
 def _same(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
-    return _Padding(same_padding(window, dims, ctx.params.same))
+    return _Padding(same_padding(ctx, window, dims, ctx.params.same))
 
 
 def _include_last_pixel(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
     amounts = pair(ctx, "paddingAmounts", 0, least=0, message=ctx.params.includeLastPixel)
-    check_fits_rounded_up(ctx, window, dims, amounts)
-    declared = {"pads": [*amounts, *amounts]}
-    if None in dims:
-        return _Padding(declared, ceil=True)
-    beyond = []
-    for axis, size, kernel, stride, amount in zip("HW", dims, window.kernel, window.stride, amounts, strict=True):
-        assert size is not None
-        out = -(-(size + 2 * amount - kernel) // stride) + 1
-        if any(amounts) and (out - 1) * stride >= size + amount:
-            out -= 1
-        if (out - 1) * stride >= size + amount:
-            rule = f"leaves the last window along {axis} without a pixel, must be at most kernelSize or have padding"
-            raise ctx.error("stride", rule, value=list(window.stride))
-        beyond.append(max(0, (out - 1) * stride + kernel - (size + 2 * amount)))
-    return _Padding(declared, (beyond[0], beyond[1]))
-
-
-def check_fits_rounded_up(ctx: LayerContext, window: Window, dims: Sequence[Dim], amounts: Pair) -> None:
-    """Raise a LoweringError where not even the first window has a place."""
+    # Rounding up adds at most stride - 1 pixels.
     edges = [(amount, amount + stride - 1) for amount, stride in zip(amounts, window.stride, strict=True)]
     check_fits(ctx, window, dims, edges)
+    declared = {"pads": [*amounts, *amounts]}
+    if None not in dims:
+        height, width = (_beyond(ctx, window, dims, amounts, axis) for axis in (0, 1))
+        return _Padding(declared, (height, width))
+    if not any(amounts) and any(stride > kernel for stride, kernel in zip(window.stride, window.kernel, strict=True)):
+        raise _empty_window(ctx, window)
+    return _Padding(declared, ceil=True)
+
+
+def _beyond(ctx: LayerContext, window: Window, dims: Sequence[Dim], amounts: Pair, axis: int) -> int:
+    """Return how far the last window reaches beyond the padded input, by the formula on ``PoolingLayerParams``."""
+    size, kernel, stride, amount = dims[axis], window.kernel[axis], window.stride[axis], amounts[axis]
+    assert size is not None
+    last = -(-(size + 2 * amount - kernel) // stride) * stride  # the last window's start
+    if any(amounts) and last >= size + amount:
+        last -= stride
+    if last >= size + amount:
+        raise _empty_window(ctx, window)
+    return max(0, last + kernel - (size + 2 * amount))
+
+
+def _empty_window(ctx: LayerContext, window: Window) -> LoweringError:
+    rule = "leaves the last window without a pixel, must be at most kernelSize, or includeLastPixel have padding"
+    return ctx.error("stride", rule, value=list(window.stride))
 
 
 def _max(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> Value:
@@ -139,6 +146,8 @@ def _average(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> 
     partly = any(padding.beyond) or padding.ceil
     if not partly and not _too_wide(window, padding.declared):
         return ctx.op("AveragePool", x, **_average_attributes(window), **padding.declared, count_include_pad=1)
+    if padding.ceil and any(padding.declared["pads"]):
+        raise _needs_sizes(ctx)
     # With the declared padding made pixels, the rest is padding that is not counted.
     x = _pad(ctx, x, padding.declared["pads"])
     rest = _Padding({"pads": [0, 0, 0, 0]}, padding.beyond, padding.ceil)
@@ -148,15 +157,19 @@ def _average(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> 
 def _l2(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> Value:
     # sqrt(mean of squares * window size); OpenVINO has no LpPool.
     if padding.ceil:
-        raise ctx.error(
-            "includeLastPixel", "needs an input whose H and W are known when the model is loaded for L2", None
-        )
+        raise _needs_sizes(ctx)
     squares = ctx.op("Mul", x, x)
     attributes = padding.attributes()
     if _too_wide(window, attributes):
         squares, attributes = _pad(ctx, squares, attributes["pads"]), {}
     mean = ctx.op("AveragePool", squares, **_average_attributes(window), **attributes, count_include_pad=1)
     return ctx.op("Sqrt", ctx.op("Mul", mean, ctx.floats(np.prod(window.kernel))))
+
+
+def _needs_sizes(ctx: LayerContext) -> LoweringError:
+    """The engines' own rounding up has no sum, and no padding that counts beside padding that does not."""
+    rule = f"with {_type(ctx)} needs an input whose H and W are known when the model is loaded"
+    return ctx.error("includeLastPixel", rule, value=None)
 
 
 def _average_attributes(window: Window) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def lower_inner_product(ctx: LayerContext, x: Value) -> Value:
     params = ctx.params
     c_in, c_out = int(params.inputChannels), int(params.outputChannels)
     weights = ctx.weight("weights", (c_out, c_in))
-    bias = ctx.constant(ctx.weights("bias", (c_out,)), "bias") if params.hasBias else None
+    bias = ctx.weight("bias", (c_out,)) if params.hasBias else None
     product = ctx.op("Gemm", _as_matrix(ctx, x, c_in), weights, bias, transB=1)  # [N, C_in] -> [N, C_out]
     if ctx.rank(x) <= 3:
         return ctx.reshape(product, ctx.sizes(x, 0, ctx.rank(x) - 1), c_out)

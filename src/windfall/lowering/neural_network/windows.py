@@ -83,12 +83,23 @@ def split(total: int, same: Any) -> Pair:
     return (large, small) if same.asymmetryMode == same.TOP_LEFT_HEAVY else (small, large)
 
 
-def same_padding(window: Window, dims: Sequence[Dim], same: Any) -> dict[str, Any]:
+def check_asymmetry(ctx: LayerContext, same: Any) -> None:
+    """Raise a LoweringError where ``SamePadding.asymmetryMode`` is unknown."""
+    if same.asymmetryMode not in (same.BOTTOM_RIGHT_HEAVY, same.TOP_LEFT_HEAVY):
+        rule = "must be BOTTOM_RIGHT_HEAVY or TOP_LEFT_HEAVY"
+        raise ctx.error("same.asymmetryMode", rule, value=same.asymmetryMode)
+
+
+def same_padding(ctx: LayerContext, window: Window, dims: Sequence[Dim], same: Any) -> dict[str, Any]:
     """Return the padding of ``SamePadding`` for a convolution or pooling as a node's attributes.
 
     The output has ceil(size / stride) pixels along each axis. Where a size is known only at run time and the padding
     depends on it, the engine works it out by the same rule.
+
+    Raises:
+        LoweringError: The mode is unknown.
     """
+    check_asymmetry(ctx, same)
     edges = []
     for size, extent, stride in zip(dims, window.extent, window.stride, strict=True):
         if stride == 1:

@@ -1,0 +1,24 @@
+"""A graph in the form that engines compile."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SerializedModel:
+    """An ONNX model whose large initializers are declared as external data.
+
+    Attributes:
+        proto: The serialized model.
+        outputs: The names of its outputs.
+        arrays: The large initializers that no file holds as they are, by name.
+        folder: The folder of the file that holds the others, None if there are none.
+    """
+
+    proto: bytes
+    outputs: list[str]
+    arrays: dict[str, NDArray[Any]]
+    folder: Path | None

@@ -1,0 +1,32 @@
+"""Questions about neural network models that their messages alone answer."""
+
+from typing import Any
+
+from windfall.errors import FormatError
+
+
+def network_of(spec: Any) -> Any:
+    """Return the message with the layers; the three types share its fields."""
+    return getattr(spec, spec.WhichOneof("Type"))
+
+
+def default_outputs(spec: Any) -> list[str]:
+    """Name the values that a prediction needs: the described outputs, a classifier's label by its probabilities."""
+    probabilities = probabilities_name(spec)
+    labels = {spec.description.predictedFeatureName, spec.description.predictedProbabilitiesName}
+    names = [f.name for f in spec.description.output if probabilities is None or f.name not in labels]
+    if probabilities is not None and probabilities not in names:
+        names.append(probabilities)
+    return list(dict.fromkeys(names))
+
+
+def probabilities_name(spec: Any) -> str | None:
+    """Return the value that holds a classifier's probabilities: the one it names, else the last layer's output."""
+    if spec.WhichOneof("Type") != "neuralNetworkClassifier":
+        return None
+    network = network_of(spec)
+    if network.labelProbabilityLayerName:
+        return str(network.labelProbabilityLayerName)
+    if not network.layers or not network.layers[-1].output:
+        raise FormatError("the classifier has no layers, must have one that gives the probabilities")
+    return str(network.layers[-1].output[0])

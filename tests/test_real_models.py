@@ -1,0 +1,77 @@
+"""Published models that the project may not redistribute, where they are at hand; see tests/models/manifest.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import windfall
+
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+MANIFEST: dict[str, Any] = json.loads((Path(__file__).parent / "models" / "manifest.json").read_text())
+
+pytestmark = pytest.mark.skipif(not MODELS.is_dir(), reason="the published models are not beside the project")
+
+
+def load(name: str) -> windfall.Model:
+    return windfall.load(MODELS / name)
+
+
+def test_mnist_reads_drawn_digits() -> None:
+    model = load("mnist-cnn-philippgabriel.mlmodel")
+    for digit, strokes in {1: [(14, 4, 14, 23)], 7: [(7, 6, 20, 6), (20, 6, 12, 23)]}.items():
+        image = np.zeros((28, 28), np.uint8)
+        for x0, y0, x1, y1 in strokes:
+            for t in np.linspace(0, 1, 60):
+                x, y = round(x0 + t * (x1 - x0)), round(y0 + t * (y1 - y0))
+                image[y - 1 : y + 2, x - 1 : x + 2] = 255
+        prediction = model.predict({"image": Image.fromarray(image)})["prediction"]
+        assert prediction.shape == (10,)
+        assert prediction.dtype == np.float64
+        assert prediction.argmax() == digit
+        np.testing.assert_allclose(prediction.sum(), 1, rtol=1e-5)
+
+
+def test_image2image_gives_the_same_image() -> None:
+    photo = Image.open(MODELS / "cat.jpg").convert("RGB").resize((256, 256))
+    model = load("image2image-hollance.mlmodel")
+    (name,) = (feature.name for feature in model.description.inputs)
+    (result,) = model.predict({name: photo}).values()
+    np.testing.assert_array_equal(np.asarray(result), np.asarray(photo))
+
+
+def test_pose_finds_the_head() -> None:
+    photo = Image.open(MODELS / "person.jpg").convert("RGB").resize((192, 192))
+    (heatmaps,) = load("pose-cpm-mobilenetv2.mlmodel").predict({"image__0": photo}).values()
+    assert heatmaps.shape == (14, 96, 96)
+    assert np.isfinite(heatmaps).all()
+    y, x = np.unravel_index(heatmaps[0].argmax(), (96, 96))
+    # The head of the person in the photo, as fractions of height and width.
+    assert 0.2 < y / 96 < 0.32
+    assert 0.32 < x / 96 < 0.42
+
+
+def test_waifu2x_keeps_the_picture() -> None:
+    pixels = np.asarray(Image.open(MODELS / "waifu2x_testimg.jpg").convert("RGB"), np.float32)[:142, :142] / 255
+    planes = pixels.transpose(2, 0, 1)
+    clean = load("waifu2x-anime-noise1.mlmodel").predict({"input": planes})["conv7"]
+    assert clean.shape == (3, 128, 128)
+    error = np.mean((clean - planes[:, 7:-7, 7:-7]) ** 2)
+    assert -10 * np.log10(error) > 25
+
+
+@pytest.mark.parametrize("name", sorted(MANIFEST))
+def test_every_model_is_described(name: str) -> None:
+    description = load(name).description
+    assert description.type == MANIFEST[name]["type"]
+    assert description.specification_version == MANIFEST[name]["specification_version"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in MANIFEST.items() if "error" in entry))
+def test_what_cannot_run_says_why(name: str) -> None:
+    with pytest.raises(windfall.UnsupportedError) as caught:
+        _ = load(name).compiled
+    assert MANIFEST[name]["error"] in str(caught.value)
