@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PEER, OURS = "onnxruntime", "windfall"
 SUFFIX = {PEER: ".onnx", OURS: ".mlmodel"}
+Figures = dict[str, list[float]]
 
 
 def command(kind: str, folder: Path, network: str, threads: int, what: str) -> list[str]:
@@ -50,10 +51,10 @@ class Server:
         self.process.communicate()
 
 
-def warm(folder: Path, network: str, threads: int, rounds: int) -> dict[str, list[float]]:
+def warm(folder: Path, network: str, threads: int, rounds: int) -> Figures:
     """Milliseconds of a warm prediction."""
     servers = {kind: Server(command(kind, folder, network, threads, "serve")) for kind in SUFFIX}
-    times: dict[str, list[float]] = {kind: [] for kind in SUFFIX}
+    times: Figures = {kind: [] for kind in SUFFIX}
     for turn in range(rounds):
         for kind in sorted(servers, reverse=turn % 2 == 0):
             times[kind].append(servers[kind].time(5))
@@ -62,25 +63,29 @@ def warm(folder: Path, network: str, threads: int, rounds: int) -> dict[str, lis
     return times
 
 
-def cold(folder: Path, network: str, threads: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Milliseconds from the start of a process to the end of its first prediction, and its peak memory in MB."""
-    times: dict[str, list[float]] = {kind: [] for kind in SUFFIX}
-    memory: dict[str, list[float]] = {kind: [] for kind in SUFFIX}
+def cold(arguments: dict[str, list[str]], rounds: int, cache: str) -> tuple[Figures, Figures]:
+    """Milliseconds from the start of a process to the end of its first prediction, and its peak memory in MB.
+
+    ``cache`` is the folder of windfall's compiled graphs, or "off".
+    """
+    times: Figures = {kind: [] for kind in SUFFIX}
+    memory: Figures = {kind: [] for kind in SUFFIX}
+    environment = os.environ | {"WINDFALL_CACHE": cache}
     for turn in range(rounds + 1):
         for kind in sorted(SUFFIX, reverse=turn % 2 == 0):
             start = time.perf_counter()
-            process = subprocess.Popen(command(kind, folder, network, threads, "once"))
+            process = subprocess.Popen(arguments[kind], env=environment)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 raise SystemExit("a contestant stopped")
-            if turn:  # the first round fills the file cache
+            if turn:  # the first round fills the caches
                 times[kind].append((time.perf_counter() - start) * 1000)
                 memory[kind].append(usage.ru_maxrss / 1024)
     return times, memory
 
 
-def row(title: str, figures: dict[str, list[float]], unit: str) -> str:
+def row(title: str, figures: Figures, unit: str) -> str:
     """A row of the table; the ratio is peer / ours, above 1 where windfall is better."""
     ratio = statistics.median(peer / ours for peer, ours in zip(figures[PEER], figures[OURS], strict=True))
     ours, peer = (statistics.median(figures[kind]) for kind in (OURS, PEER))
@@ -102,9 +107,11 @@ def main() -> None:
                 subprocess.run([sys.executable, str(HERE / "networks.py"), network, str(folder)], check=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
             print(row(f"{network}: a prediction", warm(folder, network, options.threads, options.rounds), "ms"))
-            times, memory = cold(folder, network, options.threads, options.rounds)
-            print(row(f"{network}: new process to first prediction", times, "ms"))
-            print(row(f"{network}: peak memory", memory, "MB"), flush=True)
+            once = {kind: command(kind, folder, network, options.threads, "once") for kind in SUFFIX}
+            for what, cache in (("first start of a model", "off"), ("later start", str(folder / "cache"))):
+                times, memory = cold(once, options.rounds, cache)
+                print(row(f"{network}: {what}, to first prediction", times, "ms"))
+                print(row(f"{network}: {what}, peak memory", memory, "MB"), flush=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def resnet50() -> nn.Module:
 def style_network() -> nn.Module:
     """The network of the style transfer example: 1.68 M weights."""
     spec = importlib.util.spec_from_file_location("style_network", STYLE)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["style_network"] = module
     spec.loader.exec_module(module)

@@ -127,7 +127,7 @@ def test_all_layers_that_cannot_be_run_are_named_at_once():
     spec.neuralNetwork.layers[2].ClearField("activation")
     assert run_error(spec, {"x0": np.zeros(3)}, UnsupportedError) == (
         "the model has 2 layers that cannot be run: 'a' (custom, className 'Swish': custom layers are not supported "
-        "yet); 'c' (type not set: its type is unknown to this version); see all with: windfall inspect --layers"
+        "yet); 'c' (type not set: its type is unknown to this version); see all with: windfall inspect MODEL --layers"
     )
 
 

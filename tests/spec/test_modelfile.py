@@ -62,6 +62,22 @@ def test_a_weight_in_two_pieces_of_a_file_is_refused(tmp_path):
     assert str(error.value) == "is stored in 2 pieces, must be one"
 
 
+def test_a_weight_in_two_pieces_is_an_error_of_its_layer(tmp_path):
+    # innerProduct (140) has inputChannels 1, outputChannels 2, weights 20; it comes in two pieces here.
+    sizes = b"\x08\x32\x10\x28"
+    layer = field(1, b"layer") + field(2, b"x0") + field(3, b"y0")
+    layer += field(140, sizes + field(20, field(1, bytes(4000)))) + field(140, field(20, field(1, bytes(4000))))
+    spec = layer_spec("activation", np.zeros(50), rank5=True)
+    del spec.neuralNetwork.layers[:]
+    path = tmp_path / "m.mlmodel"
+    path.write_bytes(spec.SerializeToString() + field(500, field(1, layer)))
+    with pytest.raises(LoweringError) as error:
+        windfall.load(path).predict({"x0": np.zeros(50)})
+    assert str(error.value) == (
+        "cannot lower layer 'layer' (innerProduct) of m.mlmodel: weights is stored in 2 pieces, must be one"
+    )
+
+
 def test_a_weight_half_in_the_message_and_half_detached_is_refused(tmp_path):
     layer = field(1, b"l") + field(290, field(2, field(1, bytes(2000)))) + field(290, field(2, field(1, bytes(8))))
     file = file_of(tmp_path, b"\x08\x04" + field(500, field(1, layer)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
+from windfall.spec.detach import payloads
 from windfall.spec.modelfile import ModelFile
 
 FLOAT32, FLOAT16, RAW, INT8 = 1, 2, 30, 31
@@ -41,8 +42,9 @@ def encoding(file: ModelFile, params: Any) -> Encoding | None:
     if not sizes:
         return None
     ((field, size),) = sizes.items()
-    if _inline_size(params, field) not in (0, size):
-        raise FormatError("is stored in 2 pieces, must be one")
+    pieces = len(payloads(params).get(field, ())) + bool(_inline_size(params, field))
+    if pieces > 1:
+        raise FormatError(f"is stored in {pieces} pieces, must be one")
     bits = {FLOAT32: 32, FLOAT16: 16, INT8: 8}.get(field) or int(params.quantization.numberOfBits)
     if field == RAW and not 1 <= bits <= 8:
         raise FormatError(f"quantization.numberOfBits is {bits}, must be 1 to 8")

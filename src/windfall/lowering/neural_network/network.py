@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from windfall.errors import FormatError, UnsupportedError
 from windfall.graph.builder import GraphBuilder, ShapeError, build_model, shape
-from windfall.lowering.shapes import InputShapes
 from windfall.lowering.neural_network.context import LayerContext
 from windfall.lowering.neural_network.images import lower_image_input, lower_image_output
 from windfall.lowering.neural_network.layers import LOWERINGS, NOT_LOWERED, Lowering
+from windfall.lowering.shapes import InputShapes
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import default_outputs, network_of
 
