@@ -54,7 +54,7 @@ conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfal
 	PYTHONPATH=. $(CONFORMANCE_VENV)/$(BIN)/python -m pytest -c tests/conformance/conformance.ini --rootdir=. -n 2 \
 		--pyargs $(TESTS) $(ARGS)
 
-build: $(VENV)/.develop ## Build the wheel and the source archive into dist/
+build: $(VENV)/.develop ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean: ## Remove what the other targets made

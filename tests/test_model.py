@@ -121,3 +121,16 @@ def test_an_error_does_not_stay():
             "cannot lower layer 'layer' (activation) of the model: "
             "input has rank 2, alpha per channel needs rank 3 or more"
         )
+
+
+def test_an_input_may_be_called_like_an_inner_value():
+    spec = layer_spec("add", np.zeros((3, 4, 4)), np.zeros((3, 4, 4)), rank5=True)
+    for feature, name in zip(spec.description.input, ("a", "a.planes:0"), strict=True):
+        feature.name = name
+    spec.neuralNetwork.layers[0].input[:] = ["a", "a.planes:0"]
+    image = spec.description.input[0].type.imageType
+    image.width = image.height = 4
+    image.colorSpace = 20
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    (y,) = windfall.load(spec).predict({"a": pixels, "a.planes:0": np.ones((3, 4, 4))}).values()
+    np.testing.assert_array_equal(y, pixels.transpose(2, 0, 1) + 1)

@@ -423,7 +423,7 @@ def work(group: str, first: int, last: int) -> None:
 def test_mutated_models_give_a_result_or_a_windfall_error(group):
     count = count_of(group)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    command = [sys.executable, "-m", "tests.test_mutations", group, "0", str(count)]
+    command = [sys.executable, "-W", "error", "-m", "tests.test_mutations", group, "0", str(count)]
     done = subprocess.run(  # noqa: S603  # this very file
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

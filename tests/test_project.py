@@ -77,8 +77,8 @@ def test_importing_windfall_loads_no_large_library() -> None:
     assert loaded("import windfall") == set()
 
 
-def test_loading_a_model_imports_neither_coremltools_nor_torch(tmp_path: Path) -> None:
-    assert loaded("import windfall.model") == {"numpy", "onnx"}
+def test_loading_a_model_imports_neither_coremltools_nor_torch() -> None:
+    assert loaded("import windfall.model") <= {"numpy", "onnx"}
 
 
 def loaded(statement: str) -> set[str]:

@@ -9,7 +9,7 @@ import windfall
 from windfall.errors import FeatureError, FormatError, UnsupportedError
 from windfall.features import arrays
 from windfall.features.binding import Binder
-from windfall.spec.proto import FeatureTypes_pb2
+from windfall.spec.proto import FeatureTypes_pb2, Model_pb2
 
 FLOATS = st.floats(-100, 100, width=32)
 
@@ -287,3 +287,20 @@ def test_sizes_that_cannot_be_are_refused_before_anything_is_made(sizes):
     with pytest.raises(FormatError) as error:
         windfall.load(spec).predict({})
     assert str(error.value).startswith(f"input 'x0' declares the sizes {sizes}, ")
+
+
+@pytest.mark.parametrize(
+    ("declared", "dims", "shape"),
+    [
+        ((3, 1, 1), (1, 3, 1, 1), (3, 1, 1)),
+        ((1, 1, 3), (1, 3, 1, 1), (1, 1, 3)),
+        ((3, 4), (1, 3, 4), (3, 4)),
+        # As many elements, but in other places: the declared shape is a default that does not hold for this call.
+        ((4, 3), (1, 3, 4), (1, 3, 4)),
+        ((), (1, 3), (1, 3)),
+    ],
+)
+def test_axes_of_size_1_follow_the_declared_shape(declared, dims, shape):
+    feature = Model_pb2.FeatureDescription()
+    feature.type.multiArrayType.shape.extend(declared)
+    assert arrays.from_tensor(np.zeros(dims, np.float32), feature, rank5=False).shape == shape

@@ -60,8 +60,8 @@ def test_a_model_without_inputs_says_so():
         (
             ["y0", "z"],
             (
-                "the model has no value 'z', which is asked for as an output; its outputs are ['y0'], and the output of "
-                "any layer may be asked for"
+                "the model has no value 'z', which is asked for as an output; its outputs are ['y0'], and the "
+                "output of any layer may be asked for"
             ),
         ),
     ],

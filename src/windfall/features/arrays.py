@@ -157,15 +157,24 @@ def default_array(feature: Any) -> NDArray[np.float32]:
 def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool) -> NDArray[Any]:
     """Return an array output in the declared type and, where it fits, the declared shape.
 
-    A rank 5 tensor of one sequence step and one batch element has [C, H, W] when no shape is declared.
+    It fits where it differs from the tensor's by axes of size 1 only, as where the batch of an image network is not
+    declared. A tensor of a RANK5 network with one sequence step and one batch element may be reshaped as it likes, and
+    has [C, H, W] when no shape is declared.
     """
     array = feature.type.multiArrayType
     dtype = DTYPES.get(array.dataType, tensor.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers that the declared type cannot hold are the model's own
         tensor = tensor.astype(dtype, copy=False)
     declared = default_shape(array)
-    if rank5 and tensor.ndim == 5 and tensor.shape[:2] == (1, 1):
-        if declared and min(declared) > 0 and math.prod(declared) == tensor.size:
-            return tensor.reshape(declared)
-        return tensor.reshape(tensor.shape[2:])
-    return tensor
+    single = rank5 and tensor.ndim == 5 and tensor.shape[:2] == (1, 1)
+    if _holds_as_much(declared, tensor.shape) and (single or _without_ones(declared) == _without_ones(tensor.shape)):
+        return tensor.reshape(declared)
+    return tensor.reshape(tensor.shape[2:]) if single else tensor
+
+
+def _holds_as_much(declared: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    return bool(declared) and min(declared) > 0 and math.prod(declared) == math.prod(dims)
+
+
+def _without_ones(dims: tuple[int, ...]) -> list[int]:
+    return [size for size in dims if size != 1]

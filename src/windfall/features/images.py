@@ -89,7 +89,7 @@ def to_pixels(value: Any, feature: Any) -> NDArray[Any]:
         )
     try:
         pixels = np.asarray(_from_16_bits(picture, feature.name).convert(MODES[image.colorSpace]))
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
         raise FeatureError(f"image {feature.name!r} cannot be decoded: {error}; check the file") from error
     if image.colorSpace == ImageType.GRAYSCALE_FLOAT16:
         with np.errstate(over="ignore"):  # beyond float16 is infinite, as in Core ML

@@ -1,7 +1,7 @@
 """Build an ONNX graph node by node, with the type and shape of every value known as soon as it exists."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ class GraphBuilder:
         prefix: Goes before the name of every value and node that is made; lowerings set it to the layer's name.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, input_names: Iterable[str] = ()) -> None:
         self.graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=name)
         self.prefix = ""
-        self._names: dict[str, int] = {}
+        # Inputs keep their names, by which they are fed, whatever nodes are called.
+        self._inputs = set(input_names)
+        self._names: dict[str, int] = dict.fromkeys(self._inputs, 1)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._planes: dict[ir.Value, ir.Value] = {}
         self._leads: dict[ir.Value, ir.Value] = {}
@@ -45,7 +47,8 @@ class GraphBuilder:
 
     def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
         """Add an input to the graph; a size given as a string is symbolic."""
-        value = ir.Value(name=self.unique(name), shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        unique = name if name in self._inputs else self.unique(name)
+        value = ir.Value(name=unique, shape=ir.Shape(shape), type=ir.TensorType(dtype))
         self.graph.inputs.append(value)
         return value
 

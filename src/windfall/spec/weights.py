@@ -157,7 +157,8 @@ def _dequantize(values: NDArray[Any], quantization: Any, channel_axis: int) -> N
         linear = quantization.linearQuantization
         scale = _per_channel(linear.scale, values.shape, channel_axis, "scale")
         bias = _per_channel(linear.bias, values.shape, channel_axis, "bias") if linear.bias else np.float32(0)
-        return values.astype(np.float32) * scale + bias
+        with np.errstate(over="ignore", invalid="ignore"):  # scales beyond float32 are the model's own
+            return values.astype(np.float32) * scale + bias
     if kind is None:
         raise FormatError("is quantized without linearQuantization or lookupTableQuantization, must have one")
     raise FormatError(f"is stored as int8RawValue with {kind}, must have linearQuantization")

@@ -97,6 +97,9 @@ class LayerContext:
     def weight(self, field: str, dims: Sequence[int], *, channel_axis: int = 0) -> Value:
         """Return a weight as a graph value; a large one stays in the file until an engine reads it.
 
+        Only for weights that engines pack into a form of their own: what they leave as it is stays mapped from the
+        file for as long as the program lives, and the process would die if the file were cut short.
+
         Args: as for ``weights``.
 
         Raises:

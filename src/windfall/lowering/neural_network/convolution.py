@@ -73,7 +73,11 @@ def _check_channels(ctx: LayerContext, x: Value, groups: int) -> None:
 def _own_weights(ctx: LayerContext, window: Window, groups: int) -> Value:
     params = ctx.params
     if not params.isDeconvolution:
-        return ctx.weight("weights", (params.outputChannels, params.kernelChannels, *window.kernel))
+        kernel = (params.outputChannels, params.kernelChannels, *window.kernel)
+        if groups == 1:
+            return ctx.weight("weights", kernel)
+        # ONNX Runtime does not pack the weights of some grouped convolutions.
+        return ctx.constant(ctx.weights("weights", kernel), "weights")
     dims = (params.kernelChannels, params.outputChannels // groups, *window.kernel)
     scales = params.weights.quantization.linearQuantization.scale
     if groups > 1 and len(scales) == params.outputChannels > 1:

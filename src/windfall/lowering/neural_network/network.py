@@ -71,7 +71,8 @@ def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
     """
     _refuse_gaps(file)
     network = network_of(file.spec)
-    graph = GraphBuilder(file.path.stem if file.path else "model")
+    inputs = [feature.name for feature in file.spec.description.input]
+    graph = GraphBuilder(file.path.stem if file.path else "model", inputs)
     blobs = _Blobs(file, graph)
     for feature in file.spec.description.input:
         blobs.add_input(feature, network, input_shapes[feature.name])
