@@ -227,7 +227,7 @@ def test_sequence_length_and_batch_may_be_known_at_run_time_only(rng, limit, sta
     spec = layer_spec("uniDirectionalLSTM", *example, outputs=3, **fields)
     shapes = {"x0": ("seq", "batch", 3, 1, 1), "x1": (1, "batch", 4, 1, 1), "x2": (1, "batch", 4, 1, 1)}
     lowered = lower_network(from_spec(spec), {f"x{i}": shapes[f"x{i}"] for i in range(1 + states)})
-    session = ort.InferenceSession(ir.to_proto(lowered.model).SerializeToString())
+    session = ort.InferenceSession(ir.to_proto(lowered).SerializeToString())
     for seq, batch in ((1, 1), (7, 2)):
         x = rng.normal(size=(seq, batch, 3)).astype(np.float32)
         given_states = rng.normal(size=(2, 1, batch, 4)).astype(np.float32) * bool(states)
