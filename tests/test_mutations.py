@@ -23,6 +23,7 @@ from PIL import Image
 
 import windfall
 from tests.support import fill, layer_spec
+from windfall.lowering.neural_network import control_flow
 from windfall.lowering.neural_network.layers import LOWERINGS
 from windfall.spec.proto import Model_pb2
 
@@ -187,7 +188,36 @@ def planes() -> Any:
     return spec
 
 
-BASES: tuple[Callable[[], Any], ...] = (classifier, picture_to_picture, sequence, planes)
+def program() -> Any:
+    """A while loop with a branch and a break in it."""
+    spec = Model_pb2.Model(specificationVersion=4)
+    spec.neuralNetwork.arrayInputShapeMapping = 1
+    for name in ("x", "n"):
+        fill(spec.description.input.add(name=name), {"type": {"multiArrayType": {"shape": [1], "dataType": "FLOAT32"}}})
+    fill(spec.description.output.add(name="x"), {"type": {"multiArrayType": {"dataType": "FLOAT32"}}})
+    _add_layers(spec.neuralNetwork, [("loop", [], [], {"conditionVar": "c", "maxLoopIterations": 9})])
+    loop = spec.neuralNetwork.layers[0].loop
+    _add_layers(loop.conditionNetwork, [("lessThan", ["x"], ["c"], {"alpha": 9})])
+    add = {"linear": {"alpha": 1, "beta": 1}}
+    _add_layers(
+        loop.bodyNetwork,
+        [
+            ("activation", ["x"], ["y"], add),
+            ("branch", ["n"], [], {}),
+            ("copy", ["z"], ["x"], {}),
+            ("greaterThan", ["x"], ["large"], {"alpha": 5}),
+            ("branch", ["large"], [], {}),
+            ("activation", ["z"], ["w"], add),
+            ("copy", ["w"], ["x"], {}),
+        ],
+    )
+    _add_layers(loop.bodyNetwork.layers[1].branch.ifBranch, [("copy", ["y"], ["z"], {})])
+    _add_layers(loop.bodyNetwork.layers[1].branch.elseBranch, [("activation", ["y"], ["z"], add)])
+    _add_layers(loop.bodyNetwork.layers[4].branch.ifBranch, [("loopBreak", [], [], {})])
+    return spec
+
+
+BASES: tuple[Callable[[], Any], ...] = (classifier, picture_to_picture, sequence, planes, program)
 
 
 def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -297,7 +327,8 @@ def fill_at_random(message: Any, rng: random.Random, depth: int = 0) -> None:
         message.floatValue.extend([0.5] * rng.choice((1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 36)))
         return
     for field in message.DESCRIPTOR.fields:
-        if rng.random() < 0.4 or (field.message_type is not None and depth > 3):
+        is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+        if is_map or rng.random() < 0.4 or (field.message_type is not None and depth > 3):
             continue
         if field.message_type is None:
             values = _values(field, rng, ["x0", "y0"], SMALL)
@@ -404,6 +435,8 @@ def limit_memory() -> None:
 def work(group: str, first: int, last: int) -> None:
     """Run some mutations of a group; prints a line of JSON for each, the index first."""
     limit_memory()
+    # A loop that reaches the real limit takes longer than MOST_SECONDS.
+    control_flow.MOST_ITERATIONS = 1000
     run(next(iter(BASES))())
     with tempfile.TemporaryDirectory() as folder:
         for index in range(first, last):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import windfall
@@ -61,6 +62,26 @@ def test_waifu2x_keeps_the_picture() -> None:
     assert clean.shape == (3, 128, 128)
     error = np.mean((clean - planes[:, 7:-7, 7:-7]) ** 2)
     assert -10 * np.log10(error) > 25
+
+
+def overlap(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
+    """Return the intersection over union of boxes [x0, y0, x1, y1]."""
+    inner = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return np.asarray(inner / (areas + (box[2:] - box[:2]).prod() - inner))
+
+
+def test_blazeface_finds_the_face() -> None:
+    photo = Image.open(MODELS / "1face.png").convert("RGB").resize((128, 128))
+    outputs = load("blazeface-scaled.mlmodel").predict({"image": photo})
+    scores = outputs["1011"][0, :, 0]
+    sure = scores > 0.75
+    boxes, scores = outputs["1477"][0, sure, :4], scores[sure]
+    # Every box overlaps the best one, and counts for it by its score.
+    assert (overlap(boxes[scores.argmax()], boxes) > 0.3).all()
+    box = np.average(boxes, axis=0, weights=scores)
+    np.testing.assert_allclose(box, [0.3171, 0.2714, 0.4873, 0.4416], atol=0.005)
+    np.testing.assert_allclose(scores.mean(), 0.996, atol=0.005)
 
 
 @pytest.mark.parametrize("name", sorted(MANIFEST))

@@ -186,7 +186,7 @@ class Model:
         if folder is None or key is None or self._file.path is None:
             return self._lower_and_serialize(shapes, names)
         cache = CompileCache(folder)
-        found = cache.get(key, names, self._file.path.resolve().parent)
+        found = cache.get(key, self._file.path.resolve().parent)
         if found is None:
             found = self._lower_and_serialize(shapes, names)
             cache.put(key, found)

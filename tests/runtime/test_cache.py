@@ -91,7 +91,7 @@ def test_the_least_recently_used_entries_go_first(folder: Path, monkeypatch: pyt
     for age, name in enumerate("abc"):
         (folder / f"{name}.onnx").write_bytes(bytes(400))
         os.utime(folder / f"{name}.onnx", (1000 - age, 1000 - age))
-    entries.put("d", windfall.runtime.serialized.SerializedModel(b"graph", ["y"], {}, None))
+    entries.put("d", windfall.runtime.serialized.SerializedModel(b"graph", {}, None))
     assert sorted(path.stem for path in folder.glob("*.onnx")) == ["a", "b", "d"]
 
 

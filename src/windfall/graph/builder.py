@@ -1,7 +1,8 @@
 """Build an ONNX graph node by node, with the type and shape of every value known as soon as it exists."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,18 @@ class GraphBuilder:
         self._inputs = set(input_names)
         self._names: dict[str, int] = dict.fromkeys(self._inputs, 1)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
-        self._planes: dict[ir.Value, ir.Value] = {}
-        self._leads: dict[ir.Value, ir.Value] = {}
+        self._planes: MutableMapping[ir.Value, ir.Value] = {}
+        self._leads: MutableMapping[ir.Value, ir.Value] = {}
+        # The builder of the outermost graph, which has all initializers and counts all bytes.
+        self._root = self
         self._bytes = 0
         # Values that still have a name of ours and not one of the model's.
         self._unnamed: set[ir.Value] = set()
 
-    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
-        """Add an input to the graph; a size given as a string is symbolic."""
+    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str] | ir.Shape | None) -> ir.Value:
+        """Add an input to the graph; a size given as a string is symbolic, a shape that is None is unknown."""
         unique = name if name in self._inputs else self.unique(name)
-        value = ir.Value(name=unique, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+        value = ir.Value(name=unique, shape=None if shape is None else ir.Shape(shape), type=ir.TensorType(dtype))
         self.graph.inputs.append(value)
         return value
 
@@ -71,7 +74,7 @@ class GraphBuilder:
             name=self.unique(self._scoped(name)), shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
         )
         value.const_value = tensor
-        self.graph.register_initializer(value)
+        self._root.graph.register_initializer(value)
         return value
 
     def op(self, op_type: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
@@ -121,7 +124,53 @@ class GraphBuilder:
         body = GraphBuilder(self.unique(self._scoped(name)))
         body.prefix = self.prefix
         body._names = self._names
+        body._root = self._root
+        body._constants = self._constants
+        # What a body makes is not there outside of it.
+        body._planes = ChainMap({}, self._planes)
+        body._leads = ChainMap({}, self._leads)
         return body
+
+    def add_result(self, value: ir.Value) -> None:
+        """Make a value, of this graph or of one around it, the next output of a subgraph."""
+        node = value.producer()
+        if node is None or node.graph is not self.graph or node.op_type == "Identity" or value.is_graph_output():
+            # A subgraph must make its outputs itself. Not by an Identity: the pass that removes those would put the
+            # outer value there again.
+            value = self.op("Cast", value, to=value.dtype)
+        self.graph.outputs.append(value)
+
+    def control(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        bodies: Mapping[str, "GraphBuilder"],
+        outputs: Sequence[tuple[ir.DataType, ir.Shape | None]],
+    ) -> Sequence[ir.Value]:
+        """Add a control flow node and return its outputs.
+
+        Args:
+            op_type: If or Loop.
+            inputs: Its inputs, None for an optional one that is left out.
+            bodies: The finished builders of its subgraphs, by the names of the attributes.
+            outputs: The type and shape of each output; None for a shape of which not even the rank is known.
+        """
+        attributes = [ir.AttrGraph(name, body.graph) for name, body in bodies.items()]
+        name = self.unique(self._scoped(op_type))
+        node = ir.Node("", op_type, inputs, attributes, num_outputs=len(outputs), name=name)
+        for index, (output, (dtype, dims)) in enumerate(zip(node.outputs, outputs, strict=True)):
+            output.name = self.unique(f"{name}:{index}")
+            output.type = ir.TensorType(dtype)
+            output.shape = dims
+        self.graph.append(node)
+        self._unnamed.update(node.outputs)
+        return node.outputs
+
+    def discard(self) -> None:
+        """Let go of all values that this subgraph uses; it is not to become part of a node."""
+        for node in ir.traversal.RecursiveGraphIterator(self.graph):
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
 
     def rename(self, value: ir.Value, name: str) -> ir.Value:
         """Give a value a name of the model; returns the value that carries it.
@@ -133,6 +182,13 @@ class GraphBuilder:
         self._unnamed.remove(value)
         value.name = self.unique(name)
         return value
+
+    def unname(self, value: ir.Value) -> None:
+        """Take a name of the model from a value, for another one to have it; graph inputs keep theirs."""
+        if value.name is None or value.is_graph_input():
+            return
+        name, value.name = value.name, self.unique(f"{value.name}~old")
+        self._names.pop(name, None)
 
     def unique(self, name: str) -> str:
         """Return the name, with a number behind it where it is taken."""
@@ -156,10 +212,10 @@ class GraphBuilder:
             raise ShapeError(
                 f"a tensor of shape {list(dims)} needs {needs:,} bytes, must be at most {LARGEST_TENSOR:,}"
             )
-        self._bytes += needs
-        if self._bytes > LARGEST_GRAPH:
+        self._root._bytes += needs
+        if self._root._bytes > LARGEST_GRAPH:
             raise ShapeError(
-                f"the tensors up to here need {self._bytes:,} bytes together, must be at most {LARGEST_GRAPH:,}"
+                f"the tensors up to here need {self._root._bytes:,} bytes together, must be at most {LARGEST_GRAPH:,}"
             )
 
     # Shapes as values
@@ -231,6 +287,13 @@ class GraphBuilder:
         self._planes[restored] = value
         self._leads[restored] = lead
         return restored
+
+
+def common_shape(one: ir.Shape | None, other: ir.Shape | None) -> ir.Shape | None:
+    """Return what holds for both of two shapes: None for sizes that differ, None for the whole if the ranks do."""
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return ir.Shape([a if a == b else None for a, b in zip(one, other, strict=True)])
 
 
 def shape(value: ir.Value) -> tuple[Dim, ...]:

@@ -61,12 +61,11 @@ class CompileCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: str, outputs: list[str], weights: Path) -> SerializedModel | None:
+    def get(self, key: str, weights: Path) -> SerializedModel | None:
         """Return an entry; None if there is none, or it is damaged.
 
         Args:
             key: Its name.
-            outputs: The graph's outputs, which the key stands for.
             weights: The folder of the model file.
         """
         path = self._path(key)
@@ -78,7 +77,7 @@ class CompileCache:
         proto, digest = data[:-_DIGEST], data[-_DIGEST:]
         if hashlib.sha256(proto).digest() != digest:
             return None
-        return SerializedModel(proto, outputs, {}, weights)
+        return SerializedModel(proto, {}, weights)
 
     def put(self, key: str, model: SerializedModel) -> None:
         """Keep a graph whose weights all lie in the model file."""

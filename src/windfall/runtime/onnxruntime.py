@@ -1,5 +1,6 @@
 """The ONNX Runtime engine."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from windfall.errors import EngineError
+from windfall.graph.limits import ITERATIONS_MARK
 from windfall.runtime.engine import EngineOptions
 from windfall.runtime.serialized import SerializedModel
 
@@ -34,7 +36,8 @@ class OnnxRuntime:
             session = ort.InferenceSession(model.proto, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no other base
             raise EngineError(f"ONNX Runtime cannot compile the model: {_first_line(error)}") from error
-        return OrtProgram(session, model.outputs)
+        # In the graph's order, but by its own names: where an input is written over, the output cannot have its name.
+        return OrtProgram(session, [output.name for output in session.get_outputs()])
 
 
 class OrtProgram:
@@ -49,7 +52,21 @@ class OrtProgram:
         try:
             return self._session.run(self._outputs, feeds)  # type: ignore[no-any-return]  # untyped library
         except Exception as error:  # its exceptions share no other base
-            raise EngineError(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise EngineError(_endless(error) or f"ONNX Runtime failed: {_first_line(error)}") from error
+
+
+def _endless(error: Exception) -> str | None:
+    """Say which loop ran too often, where that is what has failed."""
+    found = _BEYOND_LIMIT.search(str(error))
+    if found is None:
+        return None
+    return (
+        f"the loop layer {' '.join(found[1].split())!r} has run {int(found[2]):,} times without end, the most that a "
+        "loop may run; check its conditionNetwork, or the input that gives the number"
+    )
+
+
+_BEYOND_LIMIT = re.compile(rf"running Gather node\. Name:'(.*?){re.escape(ITERATIONS_MARK)}([0-9]+)", re.DOTALL)
 
 
 def _first_line(error: Exception) -> str:

@@ -32,9 +32,8 @@ def serialize(model: ir.Model) -> SerializedModel:
     external = [*places, *homeless]
     proto = _serialize_without(model, external)
     proto.graph.initializer.extend(_declaration(value, places.get(value)) for value in external)
-    outputs = [str(value.name) for value in model.graph.outputs]
     arrays = {str(value.name): value.const_value.numpy() for value in homeless if value.const_value is not None}
-    return SerializedModel(proto.SerializeToString(), outputs, arrays, folder)
+    return SerializedModel(proto.SerializeToString(), arrays, folder)
 
 
 def _size(value: ir.Value) -> int:

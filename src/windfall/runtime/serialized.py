@@ -13,12 +13,10 @@ class SerializedModel:
 
     Attributes:
         proto: The serialized model.
-        outputs: The names of its outputs.
         arrays: The large initializers that no file holds as they are, by name.
         folder: The folder of the file that holds the others, None if there are none.
     """
 
     proto: bytes
-    outputs: list[str]
     arrays: dict[str, NDArray[Any]]
     folder: Path | None

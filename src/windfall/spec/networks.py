@@ -1,5 +1,6 @@
 """Questions about neural network models that their messages alone answer."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from windfall.errors import FormatError
@@ -30,3 +31,24 @@ def probabilities_name(spec: Any) -> str | None:
     if not network.layers or not network.layers[-1].output:
         raise FormatError("the classifier has no layers, must have one that gives the probabilities")
     return str(network.layers[-1].output[0])
+
+
+_NESTED: Mapping[str | None, tuple[str, ...]] = {
+    "branch": ("ifBranch", "elseBranch"),
+    "loop": ("conditionNetwork", "bodyNetwork"),
+}
+
+
+def nested_networks(layer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the networks inside a layer, with the fields that have them."""
+    kind = layer.WhichOneof("layer")
+    for field in _NESTED.get(kind, ()):
+        yield field, getattr(getattr(layer, kind), field)
+
+
+def all_layers(layers: Iterable[Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield layers and all those inside them, each with its path: ``loop/bodyNetwork/add``."""
+    for layer in layers:
+        yield f"{path}{layer.name}", layer
+        for field, inner in nested_networks(layer):
+            yield from all_layers(inner.layers, f"{path}{layer.name}/{field}/")

@@ -65,14 +65,14 @@ def vector(ctx: LayerContext, which: str, x: Value, length: int | None = None) -
         ctx: The layer and the graph being built.
         which: What the input holds, for the error.
         x: [length].
-        length: How many numbers it must hold; None for any number that is known when the model is loaded.
+        length: How many numbers it must hold; None for any number.
 
     Raises:
         LoweringError: It has another shape.
     """
     dims = ctx.shape(x)
     wanted = "a vector" if length is None else f"a vector of {length}"
-    if len(dims) != 1 or (dims[0] is None if length is None else dims[0] not in (None, length)):
+    if len(dims) != 1 or (length is not None and dims[0] not in (None, length)):
         raise ctx.error("input", f"for {which} has shape {list(dims)}, must be {wanted}", value=None)
     return whole(ctx, x)
 
@@ -80,3 +80,8 @@ def vector(ctx: LayerContext, which: str, x: Value, length: int | None = None) -
 def at_least_vector(ctx: LayerContext, x: Value) -> Value:
     """Return a tensor of rank 0 as [1]: Core ML has no rank 0; any other tensor as it is."""
     return ctx.reshape(x, 1) if ctx.rank(x) == 0 else x
+
+
+def counted(ctx: LayerContext, count: int) -> Value:
+    """Return 0 to ``count`` - 1; by a node, whose size is checked before there is anything so large."""
+    return ctx.op("Range", *(ctx.integers(number) for number in (0, count, 1)))

@@ -1,7 +1,7 @@
 """What a lowering sees of the layer it lowers and of the graph it adds to."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +12,9 @@ from windfall.graph.builder import Dim, GraphBuilder, shape
 from windfall.graph.stored import StoredTensor
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.weights import FLOAT16, FLOAT32, check, decode, encoding
+
+if TYPE_CHECKING:
+    from windfall.lowering.neural_network.blobs import Blobs
 
 Value = ir.Value
 
@@ -27,14 +30,16 @@ class LayerContext:
         params: That member's message.
         file: The model that the layer is part of; weights are read from it.
         graph: The graph being built; ``op`` and its neighbours here are shortcuts to it.
+        blobs: The values by their names in the model; only layers that hold networks look at them.
     """
 
-    def __init__(self, layer: Any, file: ModelFile, graph: GraphBuilder) -> None:
+    def __init__(self, layer: Any, file: ModelFile, graph: GraphBuilder, blobs: "Blobs") -> None:
         self.layer = layer
         self.layer_type: str = layer.WhichOneof("layer")
         self.params = getattr(layer, self.layer_type)
         self.file = file
         self.graph = graph
+        self.blobs = blobs
 
     def op(self, op_type: str, *inputs: Value | None, name: str = "", **attributes: Any) -> Value:
         """Add a node with one output; see ``GraphBuilder.op``."""

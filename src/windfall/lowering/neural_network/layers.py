@@ -8,10 +8,22 @@ from typing import Any
 
 from windfall.lowering.neural_network import (
     activations,
+    control_flow,
     convolution,
     elementwise,
     lstm,
-    nd,
+    nd_broadcasting,
+    nd_elementwise,
+    nd_fill,
+    nd_gathering,
+    nd_joining,
+    nd_normalization,
+    nd_products,
+    nd_random,
+    nd_reduction,
+    nd_reshaping,
+    nd_selection,
+    nd_slicing,
     normalization,
     padding,
     pooling,
@@ -21,6 +33,8 @@ from windfall.lowering.neural_network import (
     resampling,
     reshaping,
     slicing,
+    spatial3d,
+    suppression,
 )
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.spec.proto import NeuralNetwork_pb2
@@ -32,7 +46,12 @@ _MODULES: tuple[ModuleType, ...] = (
     pooling,
     convolution,
     elementwise,
-    nd,
+    nd_elementwise,
+    nd_fill,
+    nd_normalization,
+    nd_random,
+    nd_reduction,
+    nd_selection,
     normalization,
     products,
     reduction,
@@ -40,6 +59,15 @@ _MODULES: tuple[ModuleType, ...] = (
     slicing,
     recurrent,
     lstm,
+    nd_reshaping,
+    nd_broadcasting,
+    nd_joining,
+    nd_slicing,
+    nd_gathering,
+    nd_products,
+    spatial3d,
+    suppression,
+    control_flow,
 )
 
 

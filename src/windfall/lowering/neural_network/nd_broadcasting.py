@@ -85,7 +85,9 @@ def lower_broadcast_to_dynamic(ctx: LayerContext, x: Value, target: Value) -> Va
     sizes = vector(ctx, "the shape", target)
     known = known_numbers(target)
     (length,) = ctx.shape(sizes)
-    _check_broadcasts(ctx, x, [None] * (length or 0) if known is None else known.tolist())
+    if length is None:
+        raise ctx.error("input", "for the shape must have a length that is known when the model is loaded", value=None)
+    _check_broadcasts(ctx, x, [None] * length if known is None else known.tolist())
     return ctx.op("Expand", x, sizes)
 
 

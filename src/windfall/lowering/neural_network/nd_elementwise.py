@@ -7,8 +7,8 @@ NeuralNetwork.proto. Shapes broadcast as in NumPy.
 
 from collections.abc import Callable
 
+from windfall.lowering.neural_network.casts import as_booleans, as_floats
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.nd_parameters import as_booleans, as_floats
 from windfall.lowering.neural_network.views import elementwise
 
 Unary = Callable[[LayerContext, Value], Value]
@@ -20,7 +20,7 @@ def _plain(op_type: str, does: str) -> Unary:
     def lower(ctx: LayerContext, x: Value) -> Value:
         return ctx.op(op_type, x)
 
-    lower.__doc__ = f"{does}; lowers to ONNX's {op_type}. The shape stays."
+    lower.__doc__ = f"{does}.\n\nLowers to ONNX's {op_type}; the shape stays."
     return lower
 
 
@@ -116,12 +116,12 @@ def lower_logical_not(ctx: LayerContext, x: Value) -> Value:
     return as_floats(ctx, ctx.op("Not", as_booleans(ctx, x)))
 
 
-def _logical(op_type: str) -> Binary:
+def _logical(op_type: str, when: str) -> Binary:
     @elementwise
     def lower(ctx: LayerContext, x: Value, y: Value) -> Value:
         return as_floats(ctx, ctx.op(op_type, as_booleans(ctx, x), as_booleans(ctx, y)))
 
-    lower.__doc__ = f"Give 1 or 0: ONNX's {op_type} of which elements differ from 0. Shapes broadcast."
+    lower.__doc__ = f"Give 1 where {when} differ from 0, else 0.\n\nLowers to ONNX's {op_type}; shapes broadcast."
     return lower
 
 
@@ -130,7 +130,7 @@ def _comparison(compare: Binary, sign: str) -> Callable[..., Value]:
     def lower(ctx: LayerContext, x: Value, y: Value | None = None) -> Value:
         return as_floats(ctx, compare(ctx, x, ctx.floats(ctx.params.alpha) if y is None else y))
 
-    lower.__doc__ = f"Give 1 where x {sign} y, else 0; a single input is compared with ``alpha``. Shapes broadcast."
+    lower.__doc__ = f"Give 1 where x {sign} y, else 0; y is ``alpha`` if there is one input.\n\nShapes broadcast."
     return lower
 
 
@@ -160,7 +160,7 @@ def _broadcastable(op_type: str, does: str) -> Binary:
     def lower(ctx: LayerContext, x: Value, y: Value) -> Value:
         return ctx.op(op_type, x, y)
 
-    lower.__doc__ = f"{does}; lowers to ONNX's {op_type}. Shapes broadcast."
+    lower.__doc__ = f"{does}.\n\nLowers to ONNX's {op_type}; shapes broadcast."
     return lower
 
 
@@ -215,9 +215,9 @@ LOWERINGS = {
     "clampedReLU": lower_clamped_relu,
     "gelu": lower_gelu,
     "logicalNot": lower_logical_not,
-    "logicalAnd": _logical("And"),
-    "logicalOr": _logical("Or"),
-    "logicalXor": _logical("Xor"),
+    "logicalAnd": _logical("And", "both elements"),
+    "logicalOr": _logical("Or", "one or both elements"),
+    "logicalXor": _logical("Xor", "one but not both elements"),
     **{layer_type: _comparison(*row) for layer_type, row in _COMPARISONS.items()},
     **{layer_type: _broadcastable(*row) for layer_type, row in _BROADCASTABLE.items()},
     "floorDivBroadcastable": lower_floor_div,

@@ -9,12 +9,19 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from windfall.lowering.neural_network.axes import vector
+from windfall.lowering.neural_network.casts import as_floats, scalar
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.nd_parameters import as_floats, scalar, whole_numbers
 
 
 def filled(ctx: LayerContext, sizes: Value, number: float) -> Value:
-    """Return a tensor of a shape that is given as an int64 vector, each element the number."""
+    """Return a tensor of a shape that is given as an int64 vector, each element the number.
+
+    Raises:
+        LoweringError: The length of the vector is not known, and so neither is the rank.
+    """
+    if None in ctx.shape(sizes):
+        raise ctx.error("input", "for the shape has a length known only at run time, must have a fixed one", value=None)
     return ctx.op("ConstantOfShape", sizes, value=ir.tensor(np.array([number], np.float32)))
 
 
@@ -56,7 +63,7 @@ def lower_fill_dynamic(ctx: LayerContext, sizes: Value) -> Value:
 
     Source: ``FillDynamicLayerParams``.
     """
-    return filled(ctx, whole_numbers(ctx, sizes), ctx.params.value)
+    return filled(ctx, vector(ctx, "the shape", sizes), ctx.params.value)
 
 
 def lower_range_static(ctx: LayerContext) -> Value:

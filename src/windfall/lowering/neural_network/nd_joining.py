@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from windfall.lowering.neural_network.axes import known_numbers, one_axis, vector
+from windfall.lowering.neural_network.axes import counted, known_numbers, one_axis, vector
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.neural_network.windows import LARGEST
 
 
 def lower_concat_nd(ctx: LayerContext, x: Value, y: Value, *others: Value) -> Value:
@@ -75,7 +76,8 @@ def _stack(ctx: LayerContext, inputs: Sequence[Value], axis: int) -> Value:
 def lower_split_nd(ctx: LayerContext, x: Value) -> Sequence[Value]:
     """Cut an axis into parts of the sizes ``splitSizes``, or into ``numSplits`` equal parts.
 
-    Source: ``SplitNDLayerParams``.
+    Source: ``SplitNDLayerParams``. Where the parts do not come out even the first ones have one entry more, as with
+    numpy.array_split: so coremltools' test of the layer has it.
 
     Args:
         ctx: The layer and the graph being built.
@@ -98,13 +100,21 @@ def lower_split_nd(ctx: LayerContext, x: Value) -> Sequence[Value]:
         if size not in (None, sum(parts)):
             raise ctx.error(field, f"must be {size} together, the input's size along axis {axis}")
         return ctx.ops("Split", x, ctx.integers(parts), outputs=outputs, axis=axis)
+    return ctx.ops("Split", x, _even_parts(ctx, x, axis, outputs), outputs=outputs, axis=axis)
+
+
+def _even_parts(ctx: LayerContext, x: Value, axis: int, count: int) -> Value:
+    """Return the sizes of as good as equal parts, the larger ones first; ONNX's num_outputs makes the last one smaller.
+
+    Part i has (size + count - 1 - i) / count entries, rounded down.
+    """
+    size, rest = ctx.shape(x)[axis], np.arange(count)[::-1]
     if size is not None:
-        if size % outputs:
-            raise ctx.error(field, f"must divide the input's size along axis {axis}, {size}")
-        return ctx.ops("Split", x, outputs=outputs, axis=axis, num_outputs=outputs)
-    # The sizes are given for the engine to check: by num_outputs alone it would make the last part smaller.
-    each = ctx.op("Div", ctx.sizes(x, axis, axis + 1), ctx.integers(outputs))
-    return ctx.ops("Split", x, ctx.op("Expand", each, ctx.integers([outputs])), outputs=outputs, axis=axis)
+        if size < count:
+            raise ctx.error("numSplits", f"must be at most the input's size along axis {axis}, {size}")
+        return ctx.integers((size + rest) // count)
+    sizes = ctx.op("Add", ctx.sizes(x, axis, axis + 1), ctx.integers(rest))
+    return ctx.op("Div", sizes, ctx.integers(count))
 
 
 def lower_constant_pad(ctx: LayerContext, x: Value, amounts: Value | None = None) -> Value:
@@ -130,11 +140,15 @@ def lower_constant_pad(ctx: LayerContext, x: Value, amounts: Value | None = None
         pads = ctx.reshape(vector(ctx, "padAmounts", amounts, 2 * rank), rank, 2)
     else:
         if known.shape != (2 * rank,):
-            raise ctx.error("padAmounts", f"must be {2 * rank} numbers for an input of rank {rank}", value=known)
+            raise ctx.error(
+                "padAmounts", f"must be {2 * rank} numbers for an input of rank {rank}", value=known.tolist()
+            )
         pads = ctx.integers(known.reshape(rank, 2))
+        if not ((known >= 0) & (known <= LARGEST)).all():
+            raise ctx.error("padAmounts", f"must be 0 to {LARGEST} at every edge", value=known.tolist())
         if ctx.params.padToGivenOutputSizeMode and known.reshape(rank, 2).all(axis=1).any():
             raise ctx.error(
-                "padAmounts", "must be 0 before or after each axis for padToGivenOutputSizeMode", value=known
+                "padAmounts", "must be 0 before or after each axis for padToGivenOutputSizeMode", value=known.tolist()
             )
     return ctx.op("Pad", x, _onnx_pads(ctx, x, pads), ctx.floats(ctx.params.value))
 
@@ -148,8 +162,8 @@ def _onnx_pads(ctx: LayerContext, x: Value, pads: Value) -> Value:
     if known is not None and None not in dims:
         missing = known - np.array(dims, np.int64)[:, None]
         return _by_side(ctx, ctx.integers(np.maximum(missing, 0)))
-    missing_ = ctx.op("Sub", pads, ctx.reshape(ctx.sizes(x), rank, 1))
-    return _by_side(ctx, ctx.op("Max", missing_, ctx.integers(0)))
+    room = ctx.op("Sub", pads, ctx.reshape(ctx.sizes(x), rank, 1))
+    return _by_side(ctx, ctx.op("Max", room, ctx.integers(0)))
 
 
 def _by_side(ctx: LayerContext, pads: Value) -> Value:
@@ -181,17 +195,21 @@ def lower_sliding_windows(ctx: LayerContext, x: Value) -> Value:
         raise ctx.error("windowSize", f"must be 1 to {size or 'the size'} along axis {axis}")
     if step < 1:
         raise ctx.error("step", "must be at least 1")
-    offsets = ctx.integers(np.arange(window))
-    if size is not None:
-        starts = ctx.integers(np.arange(0, size - window + 1, step)[:, None])
-    else:
-        room = ctx.op("Sub", ctx.reshape(ctx.sizes(x, axis, axis + 1), ()), ctx.integers(window))
-        # At least one window, which fails at run time where there is no room for it.
-        last = ctx.op("Max", room, ctx.integers(0))
-        starts = ctx.op("Range", ctx.integers(0), ctx.op("Add", last, ctx.integers(1)), ctx.integers(step))
-        starts = ctx.op("Unsqueeze", starts, ctx.integers([1]))
-    indices = ctx.op("Add", starts, offsets)  # [M, 1], [W] -> [M, W]
+    starts = _window_starts(ctx, ctx.sizes(x, axis, axis + 1), window, step)
+    indices = ctx.op("Add", starts, counted(ctx, window))  # [M, 1], [windowSize] -> [M, windowSize]
     return ctx.op("Gather", x, indices, axis=axis)
+
+
+def _window_starts(ctx: LayerContext, size: Value, window: int, step: int) -> Value:
+    """Return [M, 1]; at least one window, which makes Gather fail where the axis is too short for it."""
+    known = known_numbers(size)
+    if known is not None:
+        end = ctx.integers(int(known[0]) - window + 1)
+    else:
+        room = ctx.op("Sub", ctx.reshape(size, ()), ctx.integers(window))
+        end = ctx.op("Add", ctx.op("Max", room, ctx.integers(0)), ctx.integers(1))
+    starts = ctx.op("Range", ctx.integers(0), end, ctx.integers(step))
+    return ctx.op("Unsqueeze", starts, ctx.integers([1]))
 
 
 LOWERINGS = {

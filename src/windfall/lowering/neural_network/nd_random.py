@@ -2,20 +2,21 @@
 
 Source: ``RandomNormalLikeLayerParams`` to ``CategoricalDistributionLayerParams`` in NeuralNetwork.proto. The numbers
 are not those that Core ML draws, whose generator is not published; their distribution is. A model that is loaded anew
-draws the same numbers again, a further prediction draws others.
+draws the same numbers again, a further prediction of a loaded model draws others.
 """
 
 from collections.abc import Callable
 
+from windfall.lowering.neural_network.axes import vector
+from windfall.lowering.neural_network.casts import as_floats
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.nd_fill import filled, stored_shape
-from windfall.lowering.neural_network.nd_parameters import as_floats, whole_numbers
 
 Draw = Callable[[LayerContext, Value], Value]
 
 
 def _seed(ctx: LayerContext) -> float | None:
-    """Return the seed for an ONNX operator, None where each start is to draw other numbers.
+    """Return the seed for an ONNX operator, None where each process is to draw other numbers.
 
     coremltools writes -1 for that. ONNX's seed is a float32, which holds 24 bits. They are mixed, as the first numbers
     that ONNX Runtime draws for small seeds are close to 0.
@@ -26,6 +27,8 @@ def _seed(ctx: LayerContext) -> float | None:
 
 def _normal(ctx: LayerContext, like: Value) -> Value:
     params = ctx.params
+    if not params.stdDev > 0:
+        raise ctx.error("stdDev", "must be above 0")
     return ctx.op("RandomNormalLike", like, mean=params.mean, scale=params.stdDev, seed=_seed(ctx))
 
 
@@ -59,7 +62,7 @@ def _static(draw: Draw) -> Callable[[LayerContext], Value]:
 
 def _dynamic(draw: Draw) -> Callable[[LayerContext, Value], Value]:
     def lower(ctx: LayerContext, sizes: Value) -> Value:
-        return draw(ctx, filled(ctx, whole_numbers(ctx, sizes), 0))
+        return draw(ctx, filled(ctx, vector(ctx, "the shape", sizes), 0))
 
     return lower
 

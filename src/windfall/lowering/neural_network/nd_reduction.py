@@ -6,17 +6,17 @@ Source: ``ReduceL1LayerParams`` to ``ReduceLogSumExpLayerParams``, ``ArgMaxLayer
 
 from collections.abc import Callable
 
+from windfall.lowering.neural_network.axes import at_least_vector, each_axis, one_axis
+from windfall.lowering.neural_network.casts import as_floats, whole_scalar
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.nd_parameters import as_floats, axes_within, axis_within, scalar, whole_numbers
 
 
 def _reduction(op_type: str, what: str) -> Callable[[LayerContext, Value], Value]:
     def lower(ctx: LayerContext, x: Value) -> Value:
         params, rank = ctx.params, ctx.rank(x)
-        axes = range(rank) if params.reduceAll else axes_within(ctx, rank)
+        axes = range(rank) if params.reduceAll else each_axis(ctx, "axes", params.axes, rank)
         reduced = ctx.op(op_type, x, ctx.integers(list(axes)), keepdims=params.keepDims)
-        # Core ML has no tensors without axes.
-        return ctx.reshape(reduced, [1]) if ctx.rank(reduced) == 0 else reduced
+        return at_least_vector(ctx, reduced)
 
     lower.__doc__ = f"""Reduce to {what}, along ``axes`` or all axes.
 
@@ -46,7 +46,7 @@ _REDUCTIONS = {
 def _arg(op_type: str, which: str) -> Callable[[LayerContext, Value], Value]:
     def lower(ctx: LayerContext, x: Value) -> Value:
         rank = ctx.rank(x)
-        axis = axis_within(ctx, rank)
+        axis = one_axis(ctx, "axis", ctx.params.axis, rank)
         keep = rank == 1 or not ctx.params.removeDim
         return as_floats(ctx, ctx.op(op_type, x, axis=axis, keepdims=keep))
 
@@ -73,8 +73,9 @@ def lower_cum_sum(ctx: LayerContext, x: Value, axis: Value | None = None) -> Val
     Raises:
         LoweringError: The parameter is no axis of x.
     """
-    along = ctx.integers(axis_within(ctx, ctx.rank(x))) if axis is None else scalar(ctx, whole_numbers(ctx, axis))
-    return ctx.op("CumSum", x, along, exclusive=ctx.params.excludeFinalSum, reverse=ctx.params.reverse)
+    params = ctx.params
+    along = ctx.integers(one_axis(ctx, "axis", params.axis, ctx.rank(x))) if axis is None else whole_scalar(ctx, axis)
+    return ctx.op("CumSum", x, along, exclusive=params.excludeFinalSum, reverse=params.reverse)
 
 
 LOWERINGS = {

@@ -4,6 +4,7 @@ Source: ``TransposeLayerParams``, ``RankPreservingReshapeLayerParams``, ``Expand
 ``SqueezeLayerParams``, ``GetShapeLayerParams`` in NeuralNetwork.proto.
 """
 
+import numpy as np
 import onnx_ir as ir
 
 from windfall.lowering.neural_network.axes import each_axis, vector
@@ -193,7 +194,7 @@ def lower_get_shape(ctx: LayerContext, x: Value) -> Value:
     """
     known = ctx.shape(x)
     if None not in known:
-        return ctx.floats(known, "sizes")
+        return ctx.floats(np.array(known, np.float32), "sizes")
     return ctx.op("Cast", ctx.sizes(x), to=ir.DataType.FLOAT)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from windfall.lowering.neural_network.axes import one_axis, whole
+from windfall.lowering.neural_network.casts import as_floats, whole_scalar
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.nd_parameters import as_floats, axis_within, scalar, whole_numbers
 
 
 def lower_top_k(ctx: LayerContext, x: Value, count: Value | None = None) -> Sequence[Value]:
@@ -29,12 +30,13 @@ def lower_top_k(ctx: LayerContext, x: Value, count: Value | None = None) -> Sequ
     Raises:
         LoweringError: ``axis`` is no axis of x, or ``K`` is not 1 to its size.
     """
-    axis = axis_within(ctx, ctx.rank(x))
+    axis = one_axis(ctx, "axis", ctx.params.axis, ctx.rank(x))
     if count is not None:
-        return _sorted(ctx, x, whole_numbers(ctx, count), axis, not ctx.params.useBottomK)
+        return _sorted(ctx, x, ctx.reshape(whole(ctx, count), 1), axis, not ctx.params.useBottomK)
     size, wanted = ctx.shape(x)[axis], ctx.params.K
     if wanted < 1 or (size is not None and wanted > size):
-        raise ctx.error("K", f"must be 1 to the size of axis {axis}, {'any' if size is None else size}")
+        known = "which is known only at run time" if size is None else size
+        raise ctx.error("K", f"must be 1 to the size of axis {axis}, {known}")
     return _sorted(ctx, x, ctx.integers([wanted]), axis, not ctx.params.useBottomK)
 
 
@@ -48,7 +50,7 @@ def lower_arg_sort(ctx: LayerContext, x: Value) -> Value:
     """
     rank, axis = ctx.rank(x), ctx.params.axis
     if not 0 <= axis < rank:
-        raise ctx.error("axis", f"must be 0 to {rank - 1} for a rank of {rank}")
+        raise ctx.error("axis", f"must be 0 to {rank - 1} for an input of rank {rank}")
     _, indices = _sorted(ctx, x, ctx.sizes(x, axis, axis + 1), axis, ctx.params.descending)
     indices.shape = x.shape
     return indices
@@ -94,7 +96,7 @@ def lower_one_hot(ctx: LayerContext, x: Value, size: Value | None = None) -> Val
     Raises:
         LoweringError: ``axis`` is no axis of the output.
     """
-    axis = axis_within(ctx, ctx.rank(x) + 1)
+    axis = one_axis(ctx, "axis", ctx.params.axis, ctx.rank(x) + 1)
     indices = as_floats(ctx, _counted(ctx, size))
     column = ctx.reshape(indices, -1, [1] * (ctx.rank(x) - axis))
     found = ctx.op("Equal", ctx.op("Unsqueeze", x, ctx.integers([axis])), column)
@@ -103,7 +105,7 @@ def lower_one_hot(ctx: LayerContext, x: Value, size: Value | None = None) -> Val
 
 def _counted(ctx: LayerContext, size: Value | None) -> Value:
     """Return 0, 1, ... up to the size of a one hot vector."""
-    end = ctx.integers(np.int64(ctx.params.oneHotVectorSize)) if size is None else scalar(ctx, whole_numbers(ctx, size))
+    end = ctx.integers(np.int64(ctx.params.oneHotVectorSize)) if size is None else whole_scalar(ctx, size)
     return ctx.op("Range", ctx.integers(0), end, ctx.integers(1))
 
 
@@ -130,18 +132,18 @@ def lower_matrix_band_part(ctx: LayerContext, x: Value) -> Value:
 
 
 def lower_upper_triangular(ctx: LayerContext, x: Value) -> Value:
-    """Set the elements below diagonal ``k`` to 0; shapes and errors as for ``lower_matrix_band_part``.
+    """Set the elements below diagonal ``k`` to 0.
 
-    Source: ``UpperTriangularLayerParams``.
+    Source: ``UpperTriangularLayerParams``. Shapes and errors are those of ``lower_matrix_band_part``.
     """
     _check_matrix(ctx, x)
     return ctx.op("Trilu", x, ctx.integers(ctx.params.k), upper=1)
 
 
 def lower_lower_triangular(ctx: LayerContext, x: Value) -> Value:
-    """Set the elements above diagonal ``k`` to 0; shapes and errors as for ``lower_matrix_band_part``.
+    """Set the elements above diagonal ``k`` to 0.
 
-    Source: ``LowerTriangularLayerParams``.
+    Source: ``LowerTriangularLayerParams``. Shapes and errors are those of ``lower_matrix_band_part``.
     """
     _check_matrix(ctx, x)
     return ctx.op("Trilu", x, ctx.integers(ctx.params.k), upper=0)
