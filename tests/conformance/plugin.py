@@ -1,8 +1,8 @@
 """A pytest plugin that runs coremltools' own test suite on windfall.
 
 The suite ships inside coremltools' wheel; nobody of this project wrote it, and its expected values come from NumPy and
-PyTorch. It predicts on a Mac alone, so the plugin puts windfall in the place of the native module and says that this
-is a Mac. ``make conformance`` runs it::
+PyTorch. It predicts on a Mac alone, so the plugin installs windfall in the place of Core ML and says that this is a
+Mac. ``make conformance`` runs it::
 
     python -m pytest -p tests.conformance.plugin --pyargs coremltools.test.neural_network
 
@@ -10,14 +10,13 @@ A test counts when it reached windfall: it opened a model or asked for a predict
 that must pass; the run fails when one of them does not.
 """
 
-import sys
-import types
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.proxy import CALLS, MLModelProxy
+import windfall.interop.coremltools
+from tests.conformance.proxy import CALLS, CountingProxy
 from tests.conformance.tally import Result, short_name, tally
 
 PASSING = Path(__file__).with_name("passing.txt")
@@ -38,17 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def install() -> None:
-    """Put windfall where coremltools looks for Core ML, and let it believe that this is a Mac of 2025."""
-    native = types.ModuleType("coremltools.libcoremlpython")
-    native._MLModelProxy = MLModelProxy
-    sys.modules[native.__name__] = native
+    """Install windfall as users do, and let everything else in coremltools believe that this is a Mac, too."""
+    windfall.interop.coremltools.install(CountingProxy)
     import coremltools._deps
     from coremltools.models import utils
 
-    # Other modules hold these functions already: their code is replaced, not their names.
+    # Other modules hold this function already: its code is replaced, not its name.
     utils._is_macos.__code__ = (lambda: True).__code__
-    utils._macos_version.__wrapped__.__code__ = (lambda: (15, 5)).__code__
-    utils._macos_version.cache_clear()
     coremltools._deps._IS_MACOS = True
 
 

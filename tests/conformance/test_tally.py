@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from tests.conformance.proxy import MLModelProxy
 from tests.conformance.tally import Result, short_name, tally
 
 RESULTS = [
@@ -41,15 +38,3 @@ def test_no_results_are_no_reason_to_fail() -> None:
 def test_a_name_is_the_same_wherever_coremltools_lies() -> None:
     path = Path("somewhere/site-packages/coremltools/test/api/test_api.py")
     assert short_name(path, "../test_api.py::TestApi::test_it[1-x]") == "test/api/test_api.py::TestApi::test_it[1-x]"
-
-
-def test_a_model_that_cannot_be_opened_is_a_runtime_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"cannot open .*none.mlmodel: No such file or directory; check the path"):
-        MLModelProxy(str(tmp_path / "none.mlmodel"), "ALL", "", {}, None)
-
-
-def test_what_windfall_does_not_have_is_refused_by_name() -> None:
-    with pytest.raises(RuntimeError, match="function_name 'main': models of several functions: not supported"):
-        MLModelProxy("any.mlmodel", "ALL", "main", {}, None)
-    with pytest.raises(RuntimeError, match=r"compiling any.mlmodel to an .mlmodelc: not supported by windfall yet"):
-        MLModelProxy.compileModel("any.mlmodel")
