@@ -86,7 +86,7 @@ def test_paths_that_are_no_files(tmp_path):
     assert load_error(folder) == (
         "m.mlpackage is a directory, must be an .mlmodel file; .mlpackage and .mlmodelc are not supported yet"
     )
-    assert load_error("a\0b") == "cannot open 'a\\x00b': embedded null byte; check the path"
+    assert load_error("a\0b") == ("cannot open 'a\\x00b': it has a character that no path may have; check the path")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows gives another reason")

@@ -166,8 +166,10 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
         handle = path.open("rb", buffering=0)
     except OSError as error:
         raise FormatError(f"cannot open {path}: {error.strerror}; check the path") from error
-    except ValueError as error:  # a character that no path may have
-        raise FormatError(f"cannot open {str(path)!r}: {error}; check the path") from error
+    except ValueError as error:
+        raise FormatError(
+            f"cannot open {str(path)!r}: it has a character that no path may have; check the path"
+        ) from error
     size = os.fstat(handle.fileno()).st_size
     problem = None
     if size == 0:
