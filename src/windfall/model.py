@@ -183,10 +183,10 @@ class Model:
         """Return the graph for an engine: from the cache on disk, or lowered now."""
         folder = cache_folder()
         key = None if folder is None else entry_key(self._file, (tuple(shapes.items()), names))
-        if folder is None or key is None or self._file.path is None:
+        if folder is None or key is None or self._file.folder is None:
             return self._lower_and_serialize(shapes, names)
         cache = CompileCache(folder)
-        found = cache.get(key, self._file.path.resolve().parent)
+        found = cache.get(key, self._file.folder)
         if found is None:
             found = self._lower_and_serialize(shapes, names)
             cache.put(key, found)

@@ -15,7 +15,6 @@ from windfall.graph.limits import LARGEST_GRAPH, LARGEST_TENSOR
 
 OPSET = 21
 """The version of ONNX's default domain: the newest that ONNX Runtime and OpenVINO both take in full."""
-ML_OPSET = 5
 
 Dim = int | None
 """One size of a shape; None where it is known only at run time."""
@@ -352,14 +351,9 @@ def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int
     return np.where(target == -1, count // max(rest, 1), target)
 
 
-def constant_array(value: ir.Value) -> NDArray[Any] | None:
-    """Return the array of an initializer, None for any other value."""
-    return None if value.const_value is None else value.const_value.numpy()
-
-
-def build_model(graph: ir.Graph, metadata: Mapping[str, str] | None = None) -> ir.Model:
+def build_model(graph: ir.Graph) -> ir.Model:
     """Wrap a finished graph into an ONNX model."""
-    return ir.Model(graph, ir_version=10, producer_name="windfall", metadata_props=dict(metadata or {}))
+    return ir.Model(graph, ir_version=10, producer_name="windfall")
 
 
 def _short(error: Exception) -> str:

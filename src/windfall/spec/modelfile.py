@@ -43,6 +43,8 @@ class ModelFile:
         self.size = size
         self._handle = handle
         self._extents = extents
+        # Without links, as engines want it; looked up once, not for each weight.
+        self._real_path = None if path is None else path.resolve()
         self._lock = threading.Lock()
         if handle is not None:
             self._stamp = _stamp(handle)
@@ -65,23 +67,28 @@ class ModelFile:
     def place(self, weight_params: Any, field: int) -> Place | None:
         """Return where a detached payload lies on disk; None if it is not detached, or the file was replaced since."""
         numbers = payloads(weight_params).get(field)
-        if not numbers or self.path is None or self.stamp() is None:
+        if not numbers or self._real_path is None or self.stamp() is None:
             return None
         extent = self._extents[numbers[0]]
-        return Place(self.path.resolve(), extent.offset, extent.length)
+        return Place(self._real_path, extent.offset, extent.length)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the file really lies in, None if the model was given as a message."""
+        return None if self._real_path is None else self._real_path.parent
 
     def stamp(self) -> tuple[object, ...] | None:
         """Tell this state of this file from all others; None if the file is no longer where it was opened."""
-        if self.path is None or self._handle is None:
+        if self._real_path is None or self._handle is None:
             return None
         opened = os.fstat(self._handle.fileno())
         try:
-            now = self.path.stat()
+            now = self._real_path.stat()
         except OSError:
             return None
         if not os.path.samestat(opened, now) or now.st_size != self.size:
             return None
-        return str(self.path.resolve()), now.st_size, now.st_mtime_ns, now.st_ctime_ns
+        return str(self._real_path), now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
     def payload_size(self, weight_params: Any, field: int) -> int:
         """Return the size in bytes of a weight's detached payloads of one field, 0 if there is none."""

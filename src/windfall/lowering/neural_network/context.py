@@ -94,8 +94,6 @@ class LayerContext:
         params = getattr(self.params if message is None else message, field)
         try:
             return decode(self.file, params, tuple(int(d) for d in dims), channel_axis)
-        except LoweringError:
-            raise
         except FormatError as error:
             raise self.error(field, str(error), value=None) from error
 
