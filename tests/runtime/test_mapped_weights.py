@@ -1,5 +1,6 @@
 """Weights are read from the model file where they lie, and never after the model is compiled."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,17 @@ def test_a_file_cut_short_does_not_reach_a_compiled_model(layer: dict[str, Any],
     with path.open("r+b") as file:
         file.truncate(10)
     np.testing.assert_array_equal(model.predict({"x0": x})["y0"], before)
+
+
+def test_a_file_written_over_before_it_is_compiled_is_noticed(tmp_path: Path) -> None:
+    layer = inner_product(30, 40, (1,))
+    fields = {name: value for name, value in layer.items() if name not in ("layer_type", "x")}
+    path = windfall.load(layer_spec("innerProduct", layer["x"], **fields)).save(tmp_path / "mapped.mlmodel")
+    model = windfall.load(path, threads=1)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\0")  # as long as before, in the same file
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(
+        windfall.FormatError, match=r"mapped\.mlmodel changed on disk after it was loaded; load it again"
+    ):
+        model.predict({"x0": layer["x"]})

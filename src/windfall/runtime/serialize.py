@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
+from windfall.errors import WindfallError
 from windfall.graph.stored import StoredTensor
 from windfall.runtime.serialized import SerializedModel
 from windfall.spec.modelfile import Place
@@ -47,6 +48,12 @@ def _serialize_without(model: ir.Model, left_out: Sequence[ir.Value]) -> onnx.Mo
         initializers.pop(str(value.name))
     try:
         return ir.serde.serialize_model(model)
+    except ir.serde.SerdeError as error:
+        # Stored tensors are read only now; onnx-ir wraps what goes wrong there, once for each level of the graph.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, WindfallError):
+            cause = cause.__cause__
+        raise cause or error from error
     finally:
         initializers.update({str(value.name): value for value in left_out})
 

@@ -78,7 +78,7 @@ class ModelFile:
         return None if self._real_path is None else self._real_path.parent
 
     def stamp(self) -> tuple[object, ...] | None:
-        """Tell this state of this file from all others; None if the file is no longer where it was opened."""
+        """Tell this file from all others; None if it was written to since it was opened, or is no longer there."""
         if self._real_path is None or self._handle is None:
             return None
         opened = os.fstat(self._handle.fileno())
@@ -86,7 +86,7 @@ class ModelFile:
             now = self._real_path.stat()
         except OSError:
             return None
-        if not os.path.samestat(opened, now) or now.st_size != self.size:
+        if not os.path.samestat(opened, now) or _stamp(self._handle) != self._stamp:
             return None
         return str(self._real_path), now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
