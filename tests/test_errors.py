@@ -84,7 +84,7 @@ def test_paths_that_are_no_files(tmp_path):
     folder = tmp_path / "m.mlpackage"
     folder.mkdir()
     assert load_error(folder) == (
-        "m.mlpackage is a directory, must be an .mlmodel file; .mlpackage and .mlmodelc are not supported yet"
+        "m.mlpackage has no Manifest.json, which every package must have; download or convert it again"
     )
     assert load_error("a\0b") == ("cannot open 'a\\x00b': it has a character that no path may have; check the path")
 

@@ -125,7 +125,7 @@ def test_a_changed_file_is_an_error_of_predict(tmp_path):
 def test_the_file_is_closed_with_the_model(tmp_path):
     path = windfall.load(layer_spec("activation", np.zeros(3), ReLU={})).save(tmp_path / "m.mlmodel")
     file = read_model_file(path)
-    handle = file._handle
+    handle = file._source.handle
     assert not handle.closed
     del file
     gc.collect()

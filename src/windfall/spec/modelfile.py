@@ -2,30 +2,26 @@
 
 import mmap
 import os
-import stat
-import threading
-import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
+from windfall.spec.blobfolder import Blob, BlobFolder
 from windfall.spec.detach import Extent, ScanError, detach, payloads
+from windfall.spec.openfile import OpenFile, Place, open_file
+from windfall.spec.package import SUFFIX, WEIGHTS, root_model
 from windfall.spec.proto import NEWEST_SPECIFICATION, Model_pb2
+
+__all__ = ["Blob", "ModelFile", "Place", "from_spec", "read_model_file"]
 
 # protobuf itself stops here; larger models are packages that keep their weights outside the message.
 LARGEST_FILE = 2**31 - 1
-
-
-class Place(NamedTuple):
-    """Where a weight's bytes lie: row-major, little-endian, as ONNX's external data wants them."""
-
-    path: Path
-    offset: int
-    length: int
+_COMPILED = ".mlmodelc"
 
 
 class ModelFile:
@@ -34,98 +30,88 @@ class ModelFile:
     Attributes:
         spec: The ``Model`` message. Large weights are detached from it; ``full_spec`` has them all.
         path: Where the model lies, None if it was given as a message.
-        size: The serialized model's size in bytes.
+        size: The serialized model's size in bytes, its weight files included.
+        blobs: The weight files of a package or of a compiled model.
     """
 
-    def __init__(self, spec: Any, path: Path | None, handle: BinaryIO | None, extents: list[Extent], size: int) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        path: Path | None = None,
+        source: OpenFile | None = None,
+        extents: Sequence[Extent] = (),
+        blobs: BlobFolder | None = None,
+    ) -> None:
         self.spec = spec
         self.path = path
-        self.size = size
-        self._handle = handle
+        self.blobs = blobs
+        self.size = (source.size if source else spec.ByteSize()) + (blobs.size if blobs else 0)
+        self._source = source
         self._extents = extents
-        # Without links, as engines want it; looked up once, not for each weight.
-        self._real_path = None if path is None else path.resolve()
-        self._lock = threading.Lock()
-        if handle is not None:
-            self._stamp = _stamp(handle)
-            weakref.finalize(self, handle.close)
 
     @property
     def name(self) -> str:
         """The file's name, for messages."""
         return self.path.name if self.path else "the model"
 
+    @property
+    def is_package(self) -> bool:
+        """Whether it has weight files, which a single ``.mlmodel`` cannot hold."""
+        return self.blobs is not None
+
     def payload(self, weight_params: Any, field: int) -> bytes | NDArray[np.uint8] | None:
         """Return the raw bytes of a weight's detached payload, None if it is not detached."""
         numbers = payloads(weight_params).get(field)
-        if not numbers or self._handle is None:
+        if not numbers or self._source is None:
             return None
         if len(numbers) > 1 or numbers[0] >= len(self._extents):
             raise FormatError(f"is stored in {len(numbers)} pieces, must be one")
-        return self._read(self._extents[numbers[0]])
+        return self._source.read(*self._extents[numbers[0]])
 
     def place(self, weight_params: Any, field: int) -> Place | None:
         """Return where a detached payload lies on disk; None if it is not detached, or the file was replaced since."""
         numbers = payloads(weight_params).get(field)
-        if not numbers or self._real_path is None or self.stamp() is None:
+        if not numbers or self._source is None or self._source.stamp() is None:
             return None
-        extent = self._extents[numbers[0]]
-        return Place(self._real_path, extent.offset, extent.length)
+        return Place(self._source.path, *self._extents[numbers[0]])
+
+    def blob(self, file_name: str, offset: int) -> Blob:
+        """Return a weight that lies in a weight file, as a ``BlobFileValue`` of MIL.proto names it.
+
+        Raises:
+            FormatError: The model has no weight files, the weight is not there, or it breaks a rule of the format.
+        """
+        if self.blobs is None:
+            raise FormatError(f"{self.name} came without its weight files; load the {SUFFIX} that it belongs to")
+        return self.blobs.blob(file_name, offset)
 
     @property
     def folder(self) -> Path | None:
-        """The folder that the file really lies in, None if the model was given as a message."""
-        return None if self._real_path is None else self._real_path.parent
+        """The folder that the places of its weights really lie in, None if the model was given as a message."""
+        if self.blobs is not None and not self._extents:
+            return self.blobs.weights
+        return None if self._source is None else self._source.path.parent
 
     def stamp(self) -> tuple[object, ...] | None:
-        """Tell this file from all others; None if it was written to since it was opened, or is no longer there."""
-        if self._real_path is None or self._handle is None:
-            return None
-        opened = os.fstat(self._handle.fileno())
-        try:
-            now = self._real_path.stat()
-        except OSError:
-            return None
-        if not os.path.samestat(opened, now) or _stamp(self._handle) != self._stamp:
-            return None
-        return str(self._real_path), now.st_size, now.st_mtime_ns, now.st_ctime_ns
+        """Tell this model from all others; None if it was written to since it was loaded, or is no longer there."""
+        stamps = tuple(part.stamp() for part in (self._source, self.blobs) if part is not None)
+        return None if not stamps or None in stamps else stamps
 
     def payload_size(self, weight_params: Any, field: int) -> int:
         """Return the size in bytes of a weight's detached payloads of one field, 0 if there is none."""
         return sum(self._extents[n].length for n in payloads(weight_params).get(field, ()) if n < len(self._extents))
 
     def full_spec(self) -> Any:
-        """Return a ``Model`` message of its own with every weight in it."""
+        """Return a ``Model`` message of its own with every weight in it that is not in a weight file."""
         message = Model_pb2.Model()
         message.MergeFromString(self.serialized())
         return message
 
     def serialized(self) -> bytes:
-        """Return the model as the bytes of an ``.mlmodel`` file."""
-        if self._handle is None:
+        """Return the message as the bytes of an ``.mlmodel`` file; weight files are not in it."""
+        if self._source is None:
             return bytes(self.spec.SerializeToString())
-        return self._read(Extent(0, self.size)).tobytes()
-
-    def _read(self, extent: Extent) -> NDArray[np.uint8]:
-        """Read a piece of the file into memory that is aligned for every data type."""
-        assert self._handle is not None
-        values = np.empty(extent.length, dtype=np.uint8)
-        rest = values.data
-        with self._lock:
-            self._handle.seek(extent.offset)
-            # One call reads less than 2 GiB on some systems.
-            while rest and (read := self._handle.readinto(rest)):  # type: ignore[attr-defined]  # typeshed: raw files
-                rest = rest[read:]
-            changed = _stamp(self._handle) != self._stamp
-        if rest or changed:
-            raise FormatError(f"{self.name} changed on disk after it was loaded; load it again")
-        return values
-
-
-def _stamp(handle: BinaryIO) -> tuple[int, int]:
-    """Return what tells that an open file was written to: its size and the time of its last change."""
-    status = os.fstat(handle.fileno())
-    return status.st_size, status.st_mtime_ns
+        return self._source.read(0, self._source.size).tobytes()
 
 
 def from_spec(spec: Any) -> ModelFile:
@@ -140,58 +126,83 @@ def from_spec(spec: Any) -> ModelFile:
             "of a coremltools MLModel, give get_spec()"
         )
     _check(spec, "the model")
-    return ModelFile(spec, None, None, [], spec.ByteSize())
+    return ModelFile(spec)
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
-    """Open an ``.mlmodel`` file.
+    """Open an ``.mlmodel`` file, an ``.mlpackage`` or an ``.mlmodelc``.
 
     Raises:
         FormatError: The file is missing, is no model, is damaged, or is newer than this code.
     """
     path = Path(os.fsdecode(path))
-    handle, size = _open(path)
+    if not _is_folder(path):
+        return _read_single(path)
+    real = path.resolve()
+    suffixes = {path.suffix.lower(), real.suffix.lower()}
+    if SUFFIX in suffixes:
+        return _read_package(path, real)
+    if _COMPILED in suffixes:
+        return _read_compiled(path, real)
+    raise FormatError(f"{path.name} is a directory, must be an .mlmodel file, an {SUFFIX} or an {_COMPILED}")
+
+
+def _is_folder(path: Path) -> bool:
     try:
-        spec, extents = _parse(handle, size, path.name)
-        _check(spec, path.name)
+        return path.is_dir()
+    except (OSError, ValueError):  # ValueError: a character that no path may have; opening it says what is wrong
+        return False
+
+
+def _read_single(path: Path) -> ModelFile:
+    source, spec, extents = _read_message(path, path.name, path.name, "an .mlmodel file")
+    return ModelFile(spec, path, source, extents)
+
+
+def _read_package(path: Path, real: Path) -> ModelFile:
+    model = root_model(real, path.name)
+    blobs = BlobFolder(model.parent, model.parent / WEIGHTS, path.name)
+    source, spec, extents = _read_message(model, path.name, f"{model.name} of {path.name}", "a file")
+    return ModelFile(spec, path, source, extents, blobs)
+
+
+def _read_compiled(path: Path, real: Path) -> ModelFile:
+    from windfall.spec.compiled import read_compiled  # its reader of MIL text is not needed for other files
+
+    # Listed first, so that what changes meanwhile is noticed.
+    before = BlobFolder(real, real / WEIGHTS, path.name)
+    spec, weights = read_compiled(real)
+    _check(spec, path.name)
+    blobs = before if weights == before.weights else BlobFolder(real, weights, path.name)
+    return ModelFile(spec, path, blobs=blobs)
+
+
+def _read_message(path: Path, owner: str, name: str, kind: str) -> tuple[OpenFile, Any, list[Extent]]:
+    """Open a file and parse the ``Model`` message in it; see ``open_file`` for the arguments."""
+    source = open_file(path, owner, name, kind)
+    try:
+        _check_size(source.size, name)
+        spec, extents = _parse(source, name)
+        _check(spec, name)
     except BaseException:
-        handle.close()
+        source.handle.close()
         raise
-    return ModelFile(spec, path, handle, extents, size)
+    return source, spec, extents
 
 
-def _open(path: Path) -> tuple[BinaryIO, int]:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise FormatError(
-                f"{path.name} is a directory, must be an .mlmodel file; .mlpackage and .mlmodelc are not supported yet"
-            )
-        # Opening a pipe would wait for its other end.
-        if not stat.S_ISREG(mode):
-            raise FormatError(f"{path.name} is a pipe or a device, must be an .mlmodel file; copy it to a file first")
-        handle = path.open("rb", buffering=0)
-    except OSError as error:
-        raise FormatError(f"cannot open {path}: {error.strerror}; check the path") from error
-    except ValueError as error:
-        raise FormatError(
-            f"cannot open {str(path)!r}: it has a character that no path may have; check the path"
-        ) from error
-    size = os.fstat(handle.fileno()).st_size
-    problem = None
+def _check_size(size: int, name: str) -> None:
     if size == 0:
-        problem = "is empty, must be a Core ML model; download or convert it again"
-    elif size > LARGEST_FILE:
-        problem = f"has {size} bytes, an .mlmodel may have {LARGEST_FILE}; convert it to an .mlpackage"
-    if problem:
-        handle.close()
-        raise FormatError(f"{path.name} {problem}")
-    return handle, size
+        raise FormatError(f"{name} is empty, must be a Core ML model; download or convert it again")
+    if size > LARGEST_FILE:
+        raise FormatError(
+            f"{name} has {size} bytes, an .mlmodel may have {LARGEST_FILE}; convert it to an {SUFFIX} with weight files"
+        )
 
 
-def _parse(handle: BinaryIO, size: int, name: str) -> tuple[Any, list[Extent]]:
+def _parse(source: OpenFile, name: str) -> tuple[Any, list[Extent]]:
     message = Model_pb2.Model()
-    with mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as buffer:
+    mapped = mmap.mmap(source.handle.fileno(), source.size, access=mmap.ACCESS_READ)
+    with mapped, memoryview(mapped) as buffer:
         try:
             small, extents = detach(buffer, Model_pb2.Model.DESCRIPTOR)
             message.ParseFromString(small)

@@ -36,6 +36,8 @@ def _module(name: str) -> Any:
 Model_pb2 = _module("Model_pb2")
 NeuralNetwork_pb2 = _module("NeuralNetwork_pb2")
 FeatureTypes_pb2 = _module("FeatureTypes_pb2")
+MIL_pb2 = _module("MIL_pb2")
+GLMRegressor_pb2 = _module("GLMRegressor_pb2")
 
 NEURAL_NETWORK_TYPES = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 """The model types that hold layers, as members of the oneof ``Model.Type``."""
