@@ -20,6 +20,7 @@ from windfall.errors import (
 if TYPE_CHECKING:
     from windfall.description import ModelDescription
     from windfall.model import Model, load
+    from windfall.state import State
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "LoweringError",
     "Model",
     "ModelDescription",
+    "State",
     "UnsupportedError",
     "WindfallError",
     "__version__",
@@ -36,7 +38,12 @@ __all__ = [
 ]
 
 # Imported on first use, so that `import windfall` and `windfall --help` stay instant.
-_LAZY = {"Model": "windfall.model", "load": "windfall.model", "ModelDescription": "windfall.description"}
+_LAZY = {
+    "Model": "windfall.model",
+    "ModelDescription": "windfall.description",
+    "State": "windfall.state",
+    "load": "windfall.model",
+}
 
 
 def __getattr__(name: str) -> object:

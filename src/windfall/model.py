@@ -8,16 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from windfall.errors import UnsupportedError
+from windfall.errors import FeatureError, FormatError, UnsupportedError
 from windfall.features.binding import Binder
-from windfall.features.labels import ClassLabels
+from windfall.features.classical import ClassicalBinder
+from windfall.features.networks import NetworkBinder
+from windfall.features.programs import ProgramBinder
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
 from windfall.runtime.serialized import SerializedModel
 from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
-from windfall.spec.networks import default_outputs, probabilities_name
+from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
+from windfall.spec.package import write_package
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.writing import write_file
+from windfall.state import State
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +32,11 @@ if TYPE_CHECKING:
 
 _Shapes = tuple[tuple[str, tuple[int | str, ...]], ...]
 _MOST_PROGRAMS = 8
+_BINDERS: Mapping[str | None, Callable[[ModelFile, str], Binder]] = {
+    **dict.fromkeys(NEURAL_NETWORK_TYPES, NetworkBinder),
+    "mlProgram": ProgramBinder,
+    "glmRegressor": ClassicalBinder,
+}
 
 
 def load(
@@ -36,16 +45,19 @@ def load(
     compute_units: str = "all",
     threads: int | None = None,
     engine: str = "auto",
+    function: str = "",
 ) -> "Model":
     """Load a Core ML model.
 
     The file is parsed and checked at once; the model is compiled on its first prediction.
 
     Args:
-        model: The path of an ``.mlmodel`` file, or a ``Model`` protobuf message (what coremltools calls a spec).
+        model: The path of an ``.mlmodel``, ``.mlpackage`` or ``.mlmodelc``, or a ``Model`` protobuf message (what
+            coremltools calls a spec).
         compute_units: The devices that may be used: ``all``, ``cpu_only``, ``cpu_and_gpu`` or ``cpu_and_ne``.
         threads: How many threads one prediction may use; None for all cores.
         engine: What computes: ``auto`` or ``onnxruntime``.
+        function: The function of an ML program to run; its own default where none is named.
 
     Raises:
         FormatError: The file is missing, is no Core ML model or is damaged.
@@ -54,7 +66,7 @@ def load(
     options = checked_options(threads, compute_units)
     engine_named(engine)
     is_path = isinstance(model, str | os.PathLike)
-    return Model(read_model_file(model) if is_path else from_spec(model), options, engine)
+    return Model(read_model_file(model) if is_path else from_spec(model), options, engine, function)
 
 
 class CompiledModel:
@@ -86,12 +98,15 @@ class CompiledModel:
 class Model:
     """A Core ML model. Made by ``windfall.load``; may be used from many threads at once."""
 
-    def __init__(self, file: ModelFile, options: EngineOptions, engine: str) -> None:
+    def __init__(self, file: ModelFile, options: EngineOptions, engine: str, function: str = "") -> None:
         self._file = file
+        self._function = function
         self._options = options
         self._engine = engine
         self._programs: OrderedDict[tuple[_Shapes, tuple[str, ...] | None], CompiledModel] = OrderedDict()
         self._lock = threading.Lock()
+        if function:  # a wrong name is to show now
+            _ = self._binder
 
     @cached_property
     def description(self) -> "ModelDescription":
@@ -106,6 +121,16 @@ class Model:
         return self._file.full_spec()
 
     @property
+    def message(self) -> Any:
+        """The model's own ``Model`` message, not to be changed; large weights of an ``.mlmodel`` are not in it."""
+        return self._file.spec
+
+    @property
+    def suffix(self) -> str:
+        """What the name of a file that ``save`` writes must end in: ``.mlmodel`` or ``.mlpackage``."""
+        return PACKAGE_SUFFIX if self._file.is_package else ".mlmodel"
+
+    @property
     def compiled(self) -> CompiledModel:
         """The model compiled for its default input shapes and outputs.
 
@@ -115,11 +140,26 @@ class Model:
         """
         return self._compiled(self._binder.default_shapes(), None)
 
-    def predict(self, inputs: Mapping[str, Any], *, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+    def make_state(self) -> State:
+        """Return a new state of zeros for a sequence of predictions.
+
+        Raises:
+            FeatureError: The model keeps no states.
+            UnsupportedError: The model is of a type that cannot be run.
+        """
+        states = self._binder.states
+        if not states:
+            raise FeatureError(f"{self._file.name} keeps no states; predict without one")
+        return State({name: dims for name, (dims, _) in states.items()}, {name: dt for name, (_, dt) in states.items()})
+
+    def predict(
+        self, inputs: Mapping[str, Any], state: State | None = None, *, outputs: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """Run the model once.
 
         Args:
             inputs: A value for each input: Pillow images; NumPy arrays, nested lists, numbers, torch tensors.
+            state: What ``make_state`` gave, for a model that keeps states; it is read, and written anew.
             outputs: Names of the values to return: outputs, or inner values by their names in the model.
                 All outputs of the description by default.
 
@@ -135,12 +175,25 @@ class Model:
         feeds = self._binder.feeds(inputs)
         wanted = None if outputs is None else self._binder.checked_outputs(outputs)
         compiled = self._compiled(self._binder.graph_shapes(feeds), wanted)
-        tensors = compiled.program.run(feeds)
-        return self._binder.results(compiled.outputs, tensors, self._labels, wanted)
+        tensors = compiled.program.run(feeds, self._binder.checked_state(state))
+        return self._binder.results(compiled.outputs, tensors, wanted)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the model to an ``.mlmodel`` file; it appears there whole or not at all."""
-        return write_file(Path(path), self._file.serialized())
+        """Write the model to a file or a package; it appears there whole or not at all.
+
+        Args:
+            path: Ends in ``.mlpackage`` for a package, which any model may become; else it is an ``.mlmodel`` file.
+
+        Raises:
+            FormatError: The model has weight files, which only a package can hold; or it has changed on disk.
+            WindfallError: It cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() == PACKAGE_SUFFIX:
+            return write_package(self._file, path)
+        if self._file.is_package:
+            raise FormatError(f"{self._file.name} has weight files; save it to a path that ends in {PACKAGE_SUFFIX}")
+        return write_file(path, self._file.serialized())
 
     def __repr__(self) -> str:
         return f"<windfall.Model {self._file.name!r}, {self._file.spec.WhichOneof('Type')}>"
@@ -148,17 +201,12 @@ class Model:
     @cached_property
     def _binder(self) -> Binder:
         kind = self._file.spec.WhichOneof("Type")
-        if kind not in NEURAL_NETWORK_TYPES:
+        if kind not in _BINDERS:
             raise UnsupportedError(
                 f"{self._file.name} is of type {kind}, which can be inspected but not run yet; "
-                f"types that run are {', '.join(NEURAL_NETWORK_TYPES)}"
+                f"types that run are {', '.join(map(str, _BINDERS))}"
             )
-        return Binder(self._file.spec)
-
-    @cached_property
-    def _labels(self) -> ClassLabels | None:
-        source = probabilities_name(self._file.spec)
-        return None if source is None else ClassLabels.of(self._file.spec, source, self._file.name)
+        return _BINDERS[kind](self._file, self._function)
 
     def _compiled(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
@@ -172,9 +220,7 @@ class Model:
             return self._programs[key]
 
     def _compile(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
-        names = default_outputs(self._file.spec)
-        if outputs is not None:
-            names = list(outputs) if self._labels is None else self._labels.sources(outputs)
+        names = list(self._binder.sources if outputs is None else self._binder.sources_of(outputs))
         serialized = self._serialize(shapes, names)
         program = engine_named(self._engine).compile(serialized, self._options)
         return CompiledModel(names, program, lambda: self._lower(shapes, names))
@@ -182,7 +228,7 @@ class Model:
     def _serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
         """Return the graph for an engine: from the cache on disk, or lowered now."""
         folder = cache_folder()
-        key = None if folder is None else entry_key(self._file, (tuple(shapes.items()), names))
+        key = None if folder is None else entry_key(self._file, (tuple(shapes.items()), names, self._function))
         if folder is None or key is None or self._file.folder is None:
             return self._lower_and_serialize(shapes, names)
         cache = CompileCache(folder)
@@ -201,4 +247,4 @@ class Model:
         # Imported only where a model is not in the cache: lowering needs all of onnx.
         from windfall.lowering import lower
 
-        return lower(self._file, shapes, names)
+        return lower(self._file, shapes, names, self._function)

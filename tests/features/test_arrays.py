@@ -8,7 +8,8 @@ from tests.support import fill, layer_spec
 import windfall
 from windfall.errors import FeatureError, FormatError, UnsupportedError
 from windfall.features import arrays
-from windfall.features.binding import Binder
+from windfall.features.networks import NetworkBinder
+from windfall.spec.modelfile import from_spec
 from windfall.spec.proto import FeatureTypes_pb2, Model_pb2
 
 FLOATS = st.floats(-100, 100, width=32)
@@ -28,7 +29,7 @@ def run(spec, value):
 
 def fed(spec, value):
     """Return the tensor that the graph would get."""
-    return Binder(spec).feeds({"x0": value})["x0"]
+    return NetworkBinder(from_spec(spec)).feeds({"x0": value})["x0"]
 
 
 def message(spec, value, kind=FeatureError):

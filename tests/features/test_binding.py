@@ -4,7 +4,8 @@ from tests.support import layer_spec
 
 import windfall
 from windfall.errors import FeatureError, FormatError, UnsupportedError
-from windfall.features.binding import Binder
+from windfall.features.networks import NetworkBinder
+from windfall.spec.modelfile import from_spec
 
 
 def two_inputs():
@@ -146,13 +147,13 @@ def test_declarations_that_no_value_could_fit(change, text):
     spec = two_inputs()
     change(spec.description)
     with pytest.raises(FormatError) as error:
-        Binder(spec)
+        NetworkBinder(from_spec(spec))
     assert str(error.value) == text
     assert error_of({"x0": X, "x1": X}, FormatError, spec) == text
 
 
 def test_symbolic_axes_let_all_sequences_share_a_program():
-    binder = Binder(layer_spec("activation", X, rank5=True, ReLU={}))
+    binder = NetworkBinder(from_spec(layer_spec("activation", X, rank5=True, ReLU={})))
     shapes = binder.graph_shapes(binder.feeds({"x0": np.zeros((7, 3, 1, 2, 2))}))
     assert shapes == {"x0": ("Seq1", "Batch1", 1, 2, 2)}
     assert binder.graph_shapes(binder.feeds({"x0": X})) == {"x0": (1, 1, 1, 2, 2)}

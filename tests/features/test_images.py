@@ -10,7 +10,8 @@ from tests.support import fill, layer_spec
 
 import windfall
 from windfall.errors import FeatureError, FormatError
-from windfall.features.binding import Binder
+from windfall.features.networks import NetworkBinder
+from windfall.spec.modelfile import from_spec
 
 PIXELS = st.integers(0, 255)
 
@@ -276,7 +277,7 @@ def test_flexible_sizes():
 def test_a_declared_size_of_a_flexible_picture_of_no_size_is_the_first_allowed():
     spec = image_model(size=(0, 0))
     fill(spec.description.input[0].type.imageType, {"enumeratedSizes": {"sizes": [{"width": 7, "height": 2}]}})
-    assert Binder(spec).default_shapes() == {"x0": (1, 2, 7, 3)}
+    assert NetworkBinder(from_spec(spec)).default_shapes() == {"x0": (1, 2, 7, 3)}
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,18 @@ DTYPES: Mapping[int, np.dtype[Any]] = {
 
 
 def to_array(value: Any, name: str) -> NDArray[np.float32]:
-    """Return numbers in any form as a float32 array.
+    """Return numbers in any form as a float32 array; see ``to_numbers``."""
+    return to_numbers(value, name, np.dtype(np.float32))
+
+
+def to_numbers(value: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in any form as an array of a type.
 
     Takes NumPy arrays, nested lists, Python numbers, and what has ``__array__``, such as torch tensors. What float32
     cannot hold becomes the nearest number that it can, or infinite.
 
     Raises:
-        FeatureError: The value holds no numbers.
+        FeatureError: The value holds no numbers, or numbers that an integer type cannot hold.
     """
     what = type(value).__name__
     try:
@@ -44,8 +49,12 @@ def to_array(value: Any, name: str) -> NDArray[np.float32]:
         raise _not_numbers(name, what, f": {_one_line(error)}") from error
     if array.dtype.kind not in "fiub":
         raise _not_numbers(name, what if array.dtype == object else f"{what} of {array.dtype}")
-    with np.errstate(over="ignore"):
-        return np.asarray(array, np.float32, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = np.asarray(array, dtype, order="C")
+    # A comparison of the two would take memory for nothing where nothing can be lost.
+    if dtype.kind != "f" and not np.can_cast(array.dtype, dtype) and not np.array_equal(converted, array):
+        raise FeatureError(f"input {name!r} has numbers that {dtype} cannot hold; round or clip them first")
+    return converted
 
 
 def _not_numbers(name: str, what: str, reason: str = "") -> FeatureError:
@@ -154,7 +163,7 @@ def default_array(feature: Any) -> NDArray[np.float32]:
         return np.full(default_shape(array), getattr(array, kind) if kind else 0, np.float32)
 
 
-def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool) -> NDArray[Any]:
+def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool = False) -> NDArray[Any]:
     """Return an array output in the declared type and, where it fits, the declared shape.
 
     It fits where it differs from the tensor's by axes of size 1 only, as where the batch of an image network is not

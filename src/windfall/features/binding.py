@@ -1,78 +1,73 @@
 """Bind the values given to ``predict`` to graph inputs, and graph outputs to the values it returns.
 
-A table from each feature type to its functions; features of a type that is not in it are refused by name.
+What all kinds of models share; ``networks.py`` and ``programs.py`` hold what is theirs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import FeatureError, UnsupportedError
 from windfall.features import arrays, images
 from windfall.features.declared import check_inputs
 from windfall.features.labels import ClassLabels
-from windfall.spec.proto import NEURAL_NETWORK_TYPES, NeuralNetwork_pb2
+from windfall.state import State
+
+GraphShapes = dict[str, tuple[int | str, ...]]
+"""The shape of each graph input; a string is a size that stays symbolic."""
 
 
 class Binder:
     """Turns inputs into tensors and tensors into outputs for one model.
 
     Args:
-        spec: The ``Model`` message.
+        description: The ``ModelDescription`` or ``FunctionDescription`` message.
+        values: The names of inner values that may be asked for.
+        sources: The values that the described outputs are made of.
+        labels: A classifier's labels, None for other models.
+
+    Attributes:
+        states: The shape and the declared type of each state that the model keeps.
 
     Raises:
         FormatError: An input is declared in a way that no value could fit.
     """
 
-    def __init__(self, spec: Any) -> None:
-        self.description = spec.description
-        check_inputs(spec.description)
-        self.inputs = {feature.name: feature for feature in spec.description.input}
-        self.outputs = {feature.name: feature for feature in spec.description.output}
-        network = getattr(spec, spec.WhichOneof("Type"))
-        inner = (name for layer in network.layers for name in layer.output)
-        self._values = {*self.inputs, *self.outputs, *inner}
-        self.rank5 = (
-            spec.WhichOneof("Type") in NEURAL_NETWORK_TYPES
-            and network.arrayInputShapeMapping == NeuralNetwork_pb2.RANK5_ARRAY_MAPPING
-        )
+    def __init__(
+        self, description: Any, values: Collection[str], sources: Sequence[str], labels: ClassLabels | None
+    ) -> None:
+        check_inputs(description)
+        self.inputs = {feature.name: feature for feature in description.input}
+        self.outputs = {feature.name: feature for feature in description.output}
+        self.sources = sources
+        self.labels = labels
+        self.states: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+        self._values = {*self.inputs, *self.outputs, *values}
 
-    def default_shapes(self) -> dict[str, tuple[int, ...]]:
+    def default_shapes(self) -> GraphShapes:
         """Return the shape of each graph input at the description's default sizes."""
         return {name: self._default_shape(feature) for name, feature in self.inputs.items()}
 
-    def _default_shape(self, feature: Any) -> tuple[int, ...]:
+    def _default_shape(self, feature: Any) -> tuple[int | str, ...]:
         kind = feature.type.WhichOneof("Type")
         if kind == "imageType":
             width, height = images.default_size(feature.type.imageType)
-            channels = 1 if images.MODES.get(feature.type.imageType.colorSpace) in ("L", "F") else 3
-            return 1, height, width, channels
+            return 1, height, width, image_channels(feature)
         if kind == "multiArrayType":
-            dims = arrays.default_shape(feature.type.multiArrayType)
-            return _rank5_shape(dims) if self.rank5 else dims
-        raise UnsupportedError(f"input {feature.name!r} is of type {kind}; neural networks take images and arrays")
+            return self._array_shape(feature)
+        raise UnsupportedError(f"input {feature.name!r} is of type {kind}; {self._takes}")
 
-    def graph_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int | str, ...]]:
-        """Return the shapes to compile for, given the tensors of a prediction.
+    _takes = "such models take images and arrays"
 
-        The Seq and Batch axes of a RANK5 network are not part of the declared shape: where they are not 1, they stay
-        symbolic, so that sequences of any length share one program. Equal sizes of several inputs share a symbol,
-        different ones may not: engines take a symbol at its word.
-        """
-        symbols: tuple[dict[int, str], dict[int, str]] = ({1: ""}, {1: ""})
-        return {name: self._graph_shape(self.inputs[name], tensor.shape, symbols) for name, tensor in feeds.items()}
+    def _array_shape(self, feature: Any) -> tuple[int | str, ...]:
+        """Return the shape of the graph input for an array at its default size."""
+        return arrays.default_shape(feature.type.multiArrayType)
 
-    def _graph_shape(
-        self, feature: Any, dims: tuple[int, ...], symbols: tuple[dict[int, str], dict[int, str]]
-    ) -> tuple[int | str, ...]:
-        if not (self.rank5 and feature.type.HasField("multiArrayType")):
-            return dims
-        lead = [
-            known.setdefault(size, f"{axis}{len(known)}") or 1
-            for size, known, axis in zip(dims, symbols, ("Seq", "Batch"), strict=False)
-        ]
-        return (*lead, *dims[2:])
+    def graph_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> GraphShapes:
+        """Return the shapes to compile for, given the tensors of a prediction."""
+        return {name: tensor.shape for name, tensor in feeds.items()}
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the tensor of each graph input.
@@ -93,18 +88,24 @@ class Binder:
         return {name: self._feed(feature, inputs.get(name)) for name, feature in self.inputs.items()}
 
     def _feed(self, feature: Any, value: Any) -> NDArray[Any]:
-        if feature.type.WhichOneof("Type") not in ("imageType", "multiArrayType"):
+        kind = feature.type.WhichOneof("Type")
+        if kind not in ("imageType", "multiArrayType"):
             self._default_shape(feature)  # raises, naming the type
+        self._check_given(feature, value)
+        if kind == "imageType":
+            if value is None:
+                width, height = images.default_size(feature.type.imageType)
+                return images.default_pixels(feature, (1, height, width, image_channels(feature)))
+            return images.to_pixels(value, feature)
+        return self._array(feature, arrays.default_array(feature) if value is None else value)
+
+    def _check_given(self, feature: Any, value: Any) -> None:
         if value is None and not feature.type.isOptional:
             raise FeatureError(f"input {feature.name!r} is missing; give a value for each of {list(self.inputs)}")
-        if feature.type.HasField("imageType"):
-            if value is None:
-                return images.default_pixels(feature, self._default_shape(feature))
-            return images.to_pixels(value, feature)
-        array = arrays.default_array(feature) if value is None else arrays.to_array(value, feature.name)
-        if self.rank5:
-            return arrays.to_rank5(array, feature)
-        return arrays.to_exact(array, feature)
+
+    def _array(self, feature: Any, value: Any) -> NDArray[Any]:
+        """Return an array as the graph takes it."""
+        return arrays.to_exact(arrays.to_array(value, feature.name), feature)
 
     def checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         """Return the names that ``predict`` was asked for, each once.
@@ -124,24 +125,45 @@ class Binder:
             raise FeatureError(f"outputs is empty, must name at least one value, e.g. {list(self.outputs)[:1]}")
         return tuple(dict.fromkeys(outputs))
 
+    def checked_state(self, state: State | None) -> State | None:
+        """Return the state that a prediction is given, if it fits the model.
+
+        Raises:
+            FeatureError: It is missing, too much, or one of another model.
+        """
+        if state is None and not self.states:
+            return None
+        if not self.states:
+            raise FeatureError("the model keeps no states, but is given one; predict without it")
+        if state is None:
+            raise FeatureError(
+                f"the model keeps the states {', '.join(map(repr, self.states))}, but is given none; make one with "
+                "state = model.make_state() and give it to each prediction of a sequence"
+            )
+        if not isinstance(state, State):
+            raise FeatureError(f"the state is of type {type(state).__name__}, must be what model.make_state() gave")
+        wanted = {name: dims for name, (dims, _) in self.states.items()}
+        if {name: buffer.shape for name, buffer in state.buffers.items()} != wanted:
+            raise FeatureError(f"the state is {state}, which is not of this model; make one with model.make_state()")
+        return state
+
+    def sources_of(self, outputs: Sequence[str]) -> Sequence[str]:
+        """Return the values to compute for some outputs."""
+        return list(outputs) if self.labels is None else self.labels.sources(outputs)
+
     def results(
-        self,
-        names: Sequence[str],
-        tensors: Sequence[NDArray[Any]],
-        labels: ClassLabels | None,
-        wanted: Sequence[str] | None,
+        self, names: Sequence[str], tensors: Sequence[NDArray[Any]], wanted: Sequence[str] | None
     ) -> dict[str, Any]:
         """Return what ``predict`` returns.
 
         Args:
             names: The names of the tensors.
             tensors: The graph's outputs.
-            labels: A classifier's labels, None for other models.
             wanted: The outputs to return, None for those of the description.
         """
-        values = dict(zip(names, tensors, strict=True))
+        values = dict(zip(names, tensors, strict=False))  # behind the outputs come states
         listed = list(self.outputs) if wanted is None else wanted
-        found = {} if labels is None else labels.results(values, listed)
+        found = {} if self.labels is None else self.labels.results(values, listed)
         return {
             name: found[name] if name in found else self._result(name, values[name])
             for name in listed
@@ -154,20 +176,19 @@ class Binder:
         if kind == "imageType":
             return images.from_pixels(tensor, name)
         if kind == "multiArrayType":
-            return arrays.from_tensor(tensor, feature, self.rank5)
+            return self._array_result(tensor, feature)
         if kind in _NUMBERS and tensor.size == 1:
             return _NUMBERS[kind](tensor.item())
         return tensor
+
+    def _array_result(self, tensor: NDArray[Any], feature: Any) -> NDArray[Any]:
+        """Return an array as it is declared."""
+        return arrays.from_tensor(tensor, feature)
 
 
 _NUMBERS = {"doubleType": float, "int64Type": int}
 
 
-def _rank5_shape(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Return [1, 1, C, H, W] for a declared shape of [C] or [C, H, W]."""
-    if len(dims) not in (1, 3):
-        raise UnsupportedError(
-            f"an array input has the declared shape {list(dims)}, must be [C] or [C, H, W] "
-            "in a network with RANK5_ARRAY_MAPPING"
-        )
-    return (1, 1, *dims, *(1,) * (3 - len(dims)))
+def image_channels(feature: Any) -> int:
+    """Return how many values a pixel of an image feature has in the graph."""
+    return 1 if images.MODES.get(feature.type.imageType.colorSpace) in ("L", "F") else 3

@@ -30,21 +30,23 @@ class ClassLabels:
     probabilities_name: str
 
     @classmethod
-    def of(cls, spec: Any, source: str, file_name: str) -> "ClassLabels":
-        """Read the labels of a classifier.
+    def of(cls, labels: list[str] | list[int], source: str, description: Any, file_name: str) -> "ClassLabels":
+        """Gather what belongs to a classifier's labels.
+
+        Args:
+            labels: The labels, in the order of the probabilities.
+            source: The value that holds the probabilities.
+            description: The message that names the outputs: a ``ModelDescription`` or a ``FunctionDescription``.
+            file_name: The model's name, for messages.
 
         Raises:
-            FormatError: It has none.
+            FormatError: There are none.
         """
-        classifier = spec.neuralNetworkClassifier
-        kind = classifier.WhichOneof("ClassLabels")
-        vector = list(getattr(classifier, kind).vector) if kind else []
-        if not vector:
+        if not labels:
             raise FormatError(
                 f"the classifier {file_name} has no class labels, must have stringClassLabels or int64ClassLabels"
             )
-        description = spec.description
-        return cls(vector, source, description.predictedFeatureName, description.predictedProbabilitiesName)
+        return cls(labels, source, description.predictedFeatureName, description.predictedProbabilitiesName)
 
     def sources(self, names: Sequence[str]) -> list[str]:
         """Return the values to compute for some outputs: the probabilities for the label and the dictionary."""

@@ -204,7 +204,7 @@ class GraphBuilder:
             return
         dims = shape(value)
         count = math.prod(1 if dim is None else dim for dim in dims)
-        needs = int(count * (value.dtype.itemsize if value.dtype else 4))
+        needs = int(count * _itemsize(value.dtype))
         if any(dim is not None and dim < 0 for dim in dims):
             raise ShapeError(f"a tensor would have the shape {list(dims)}, no size may be below 0")
         if needs > LARGEST_TENSOR:
@@ -304,6 +304,12 @@ def shape(value: ir.Value) -> tuple[Dim, ...]:
     if value.shape is None:
         raise ShapeError(f"the rank of {value.name!r} is known only at run time")
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+
+
+def _itemsize(dtype: ir.DataType | None) -> float:
+    if dtype == ir.DataType.STRING:
+        return 8  # of the reference; how long each string is shows only at run time
+    return 4 if dtype is None else dtype.itemsize
 
 
 def _elements(vector: ir.Value) -> Sequence[int | ir.SymbolicDim]:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.passes import InPlacePass
-from onnx_ir.passes.common import IdentityEliminationPass, RemoveUnusedNodesPass
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from windfall.passes.fold_affine_into_conv import FoldAffineIntoConv
+from windfall.passes.remove_identities import RemoveIdentities
 
 PASSES: Sequence[InPlacePass] = (
     # Lowerings leave rank 5 values behind that nobody reads; all later passes look at users of values.
     RemoveUnusedNodesPass(),
     # An Identity between two nodes hides them from each other.
-    IdentityEliminationPass(),
+    RemoveIdentities(),
     FoldAffineIntoConv(),
     # Initializers that the passes before have replaced are still there.
     RemoveUnusedNodesPass(),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from windfall.errors import UnsupportedError
 from windfall.runtime.serialized import SerializedModel
+from windfall.state import State
 
 COMPUTE_UNITS = ("all", "cpu_only", "cpu_and_gpu", "cpu_and_ne")
 """As in Core ML. Every engine here computes on the CPU so far, which each of these allows."""
@@ -32,8 +33,13 @@ class EngineOptions:
 class Program(Protocol):
     """A compiled graph. It may be run from several threads at once."""
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Compute all outputs, in the order of the graph's outputs."""
+    def run(self, feeds: Mapping[str, NDArray[Any]], state: State | None = None) -> list[NDArray[Any]]:
+        """Compute all outputs, in the order of the graph's outputs.
+
+        Args:
+            feeds: The graph's inputs.
+            state: What a graph with states reads, and writes in place of further outputs.
+        """
         ...
 
 

@@ -1,6 +1,5 @@
 """The ONNX Runtime engine."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +7,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from windfall.errors import EngineError
-from windfall.graph.limits import ITERATIONS_MARK
 from windfall.runtime.engine import EngineOptions
+from windfall.runtime.failures import compile_error, run_error
 from windfall.runtime.serialized import SerializedModel
+from windfall.runtime.states import in_place_states, run_with_state
+from windfall.state import State
 
 # Nothing goes to the terminal: errors are raised, and warnings are about graphs that users did not write.
 _FATAL_ONLY = 4
@@ -35,7 +36,7 @@ class OnnxRuntime:
         try:
             session = ort.InferenceSession(model.proto, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no other base
-            raise EngineError(f"ONNX Runtime cannot compile the model: {_first_line(error)}") from error
+            raise EngineError(compile_error(error)) from error
         # In the graph's order, but by its own names: where an input is written over, the output cannot have its name.
         return OrtProgram(session, [output.name for output in session.get_outputs()])
 
@@ -46,28 +47,14 @@ class OrtProgram:
     def __init__(self, session: Any, outputs: list[str]) -> None:
         self._session = session
         self._outputs = outputs
+        self._in_place = in_place_states(session)
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, feeds: Mapping[str, NDArray[Any]], state: State | None = None) -> list[NDArray[Any]]:
         """See ``Program.run``."""
         try:
+            if state is not None:
+                with state.lock:
+                    return run_with_state(self._session, self._outputs, feeds, state, self._in_place)
             return self._session.run(self._outputs, feeds)  # type: ignore[no-any-return]  # untyped library
         except Exception as error:  # its exceptions share no other base
-            raise EngineError(_endless(error) or f"ONNX Runtime failed: {_first_line(error)}") from error
-
-
-def _endless(error: Exception) -> str | None:
-    """Say which loop ran too often, where that is what has failed."""
-    found = _BEYOND_LIMIT.search(str(error))
-    if found is None:
-        return None
-    return (
-        f"the loop layer {' '.join(found[1].split())!r} has run {int(found[2]):,} times without end, the most that a "
-        "loop may run; check its conditionNetwork, or the input that gives the number"
-    )
-
-
-_BEYOND_LIMIT = re.compile(rf"running Gather node\. Name:'(.*?){re.escape(ITERATIONS_MARK)}([0-9]+)", re.DOTALL)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise EngineError(run_error(error)) from error

@@ -6,6 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+AFTER = ":after"
+"""Behind a state's name: the graph output with what it holds after the prediction."""
+IN_PLACE = "in_place_states"
+"""The entry of a graph's metadata that lists, as JSON, the states that may be updated in place."""
+
 
 @dataclass(frozen=True)
 class SerializedModel:

@@ -219,6 +219,10 @@ def test_pooling_names_the_rule_that_is_broken(fields, message):
         ("AVERAGE", [0, 0], False),
         ("AVERAGE", [1, 1], True),
         ("AVERAGE", [0, 1], True),
+        # No window begins behind the pixels, so that what counts and what does not can be told apart.
+        ("AVERAGE", [1, 0], False),
+        ("L2", [0, 0], False),
+        ("L2", [1, 0], False),
     ],
 )
 def test_include_last_pixel_of_a_size_known_at_run_time(kind, padding, exclude):
@@ -243,11 +247,11 @@ def test_same_pooling_of_a_size_known_at_run_time(kind, mode):
     ("fields", "message"),
     [
         (
-            {"type": "L2", "includeLastPixel": {}},
+            {"type": "L2", "includeLastPixel": {"paddingAmounts": [1, 1]}, "stride": [3, 1]},
             "includeLastPixel with L2 needs an input whose H and W are known when",
         ),
         (
-            {"type": "AVERAGE", "includeLastPixel": {"paddingAmounts": [1, 1]}},
+            {"type": "AVERAGE", "includeLastPixel": {"paddingAmounts": [1, 1]}, "stride": [3, 1]},
             "includeLastPixel with AVERAGE needs an input whose H and W are known when the model is loaded",
         ),
         (

@@ -5,14 +5,10 @@ Every tensor of a neural network is float32, also one that holds indices; ONNX w
 
 from collections.abc import Iterable
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from windfall.lowering.indices import known_numbers
 from windfall.lowering.neural_network.context import LayerContext, Value
-
-# Larger constants are no shapes or indices that are worth reading ahead.
-_LARGEST_KNOWN = 4096
 
 
 def one_axis(ctx: LayerContext, field: str, axis: int, rank: int) -> int:
@@ -39,17 +35,6 @@ def each_axis(ctx: LayerContext, field: str, axes: Iterable[int], rank: int) -> 
     if len(set(found)) < len(found):
         raise ctx.error(field, "must name each axis once", value=given)
     return found
-
-
-def known_numbers(x: Value) -> NDArray[np.int64] | None:
-    """Return the whole numbers in a small stored tensor, also under a name of the model; None for other values."""
-    node = x.producer()
-    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
-        x = node.inputs[0]
-        node = x.producer()
-    if x.const_value is None or x.const_value.size > _LARGEST_KNOWN:
-        return None
-    return x.const_value.numpy().astype(np.int64)
 
 
 def whole(ctx: LayerContext, x: Value) -> Value:
@@ -80,8 +65,3 @@ def vector(ctx: LayerContext, which: str, x: Value, length: int | None = None) -
 def at_least_vector(ctx: LayerContext, x: Value) -> Value:
     """Return a tensor of rank 0 as [1]: Core ML has no rank 0; any other tensor as it is."""
     return ctx.reshape(x, 1) if ctx.rank(x) == 0 else x
-
-
-def counted(ctx: LayerContext, count: int) -> Value:
-    """Return 0 to ``count`` - 1; by a node, whose size is checked before there is anything so large."""
-    return ctx.op("Range", *(ctx.integers(number) for number in (0, count, 1)))

@@ -1,6 +1,6 @@
 """The values of a network by their names in the model ("blobs"), as far as they have been lowered."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -42,8 +42,8 @@ class Blobs:
         self.asked: frozenset[str] = frozenset()
         self._around = around
         self._reasons: dict[str, str] = {}
-        # The layers that are being lowered, and the index of the first that comes after.
-        self._running: list[tuple[Sequence[Any], int]] = []
+        # For layers being lowered: where each name is read last, and the index of the first layer that comes after.
+        self._running: list[tuple[Mapping[str, int], int]] = []
         self.image_outputs = {
             f.name: f.type.imageType for f in file.spec.description.output if f.type.HasField("imageType")
         }
@@ -59,8 +59,7 @@ class Blobs:
     def is_read_later(self, name: str) -> bool:
         """Whether a layer after the one that is being lowered, or the caller, asks for a name."""
         return any(
-            name in blobs.asked
-            or any(name in layer.input for layers, index in blobs._running for _, layer in all_layers(layers[index:]))
+            name in blobs.asked or any(last.get(name, -1) >= index for last, index in blobs._running)
             for blobs in self._outwards()
         )
 
@@ -90,9 +89,10 @@ class Blobs:
 
     def lower_all(self, layers: Sequence[Any]) -> None:
         """Lower layers in order; what stands behind one that may stop an iteration is computed where it does not."""
-        self._running.append((layers, 0))
+        last = {name: i for i, layer in enumerate(layers) for _, inner in all_layers([layer]) for name in inner.input}
+        self._running.append((last, 0))
         for index, layer in enumerate(layers):
-            self._running[-1] = (layers, index + 1)
+            self._running[-1] = (last, index + 1)
             ctx = self._lower(layer)
             if index + 1 < len(layers) and stops([layer]):
                 lower_rest(ctx, layers[index + 1 :])

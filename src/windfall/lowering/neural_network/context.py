@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from windfall.errors import FormatError, LoweringError
-from windfall.graph.builder import Dim, GraphBuilder, shape
+from windfall.graph.builder import GraphBuilder
 from windfall.graph.stored import StoredTensor
+from windfall.lowering.context import GraphContext, Value
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.weights import FLOAT16, FLOAT32, check, decode, encoding
 
 if TYPE_CHECKING:
     from windfall.lowering.neural_network.blobs import Blobs
 
-Value = ir.Value
+__all__ = ["LayerContext", "Value"]
 
 _SMALLEST_STORED = 1024
 
 
-class LayerContext:
+class LayerContext(GraphContext):
     """One layer and the graph being built.
 
     Attributes:
@@ -40,42 +40,6 @@ class LayerContext:
         self.file = file
         self.graph = graph
         self.blobs = blobs
-
-    def op(self, op_type: str, *inputs: Value | None, name: str = "", **attributes: Any) -> Value:
-        """Add a node with one output; see ``GraphBuilder.op``."""
-        return self.graph.op(op_type, *inputs, name=name, **attributes)
-
-    def ops(self, op_type: str, *inputs: Value | None, outputs: int, **attributes: Any) -> Sequence[Value]:
-        """Add a node with several outputs; see ``GraphBuilder.ops``."""
-        return self.graph.ops(op_type, *inputs, outputs=outputs, **attributes)
-
-    def constant(self, array: ArrayLike, name: str = "const") -> Value:
-        """Add an array as it is."""
-        return self.graph.constant(array, name)
-
-    def floats(self, array: ArrayLike, name: str = "const") -> Value:
-        """Add numbers as float32, the type of every tensor of a neural network."""
-        return self.graph.constant(np.asarray(array, np.float32), name)
-
-    def integers(self, array: ArrayLike, name: str = "const") -> Value:
-        """Add numbers as int64, the type of ONNX's shapes, axes and indices."""
-        return self.graph.constant(np.asarray(array, np.int64), name)
-
-    def shape(self, value: Value) -> tuple[Dim, ...]:
-        """Return a value's shape, None for sizes that are known only at run time."""
-        return shape(value)
-
-    def rank(self, value: Value) -> int:
-        """Return a value's rank."""
-        return len(shape(value))
-
-    def sizes(self, value: Value, start: int = 0, end: int | None = None) -> Value:
-        """Return some of a value's sizes as an int64 vector; see ``GraphBuilder.sizes``."""
-        return self.graph.sizes(value, start, end)
-
-    def reshape(self, value: Value, *parts: int | Sequence[int] | Value) -> Value:
-        """Reshape a value; see ``GraphBuilder.reshape``."""
-        return self.graph.reshape(value, *parts)
 
     def weights(
         self, field: str, dims: Sequence[int], *, message: Any = None, channel_axis: int = 0

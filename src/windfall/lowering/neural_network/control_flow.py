@@ -16,7 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from windfall.graph.builder import GraphBuilder, common_shape
-from windfall.graph.limits import ITERATIONS_MARK, MOST_ITERATIONS
+from windfall.graph.limits import MOST_ITERATIONS
+from windfall.lowering.limits import within_limit
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.spec.networks import nested_networks
 
@@ -339,7 +340,7 @@ class _Loop:
             self._lower_condition(body, parts[0] if parts else None)
             parts.append(self._condition_holds(body))
         if self.limited:
-            parts.append(_within_limit(body, iteration))
+            parts.append(within_limit(body.graph, iteration))
         if not parts:
             return body.constant(np.bool_(True))
         return reduce(lambda one, other: body.op("And", one, other), parts)
@@ -354,16 +355,6 @@ class _Loop:
             then.lower_all(self.condition)
             _choose(body, unbroken, then, otherwise)
         body.graph.prefix = self.ctx.layer.name
-
-
-def _within_limit(body: LayerContext, iteration: Value) -> Value:
-    """Return true; fail in the iteration after the last that is allowed.
-
-    Nothing in ONNX raises an error, but a Gather whose index is out of range does. Its name says which it is.
-    """
-    beyond = body.op("Cast", body.op("Equal", iteration, body.integers(MOST_ITERATIONS)), to=ir.DataType.INT64)
-    name = f"{ITERATIONS_MARK.removeprefix('.')}{MOST_ITERATIONS}"
-    return body.op("Gather", body.constant(np.array([True])), beyond, name=name)
 
 
 LOWERINGS: Mapping[str, Callable[..., Value | Sequence[Value]]] = {

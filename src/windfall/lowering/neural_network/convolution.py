@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
-from windfall.lowering.neural_network.windows import (
-    Pair,
-    Window,
-    borders,
-    check_asymmetry,
-    check_fits,
-    onnx_pads,
-    pair,
-    same_padding,
-    split,
-)
+from windfall.lowering.neural_network.windows import Pair, borders, check_fits, pair, same_padding, top_left
+from windfall.lowering.windows import Edge, Window, cut, cut_attributes, full_size, onnx_pads
 
 
 @on_planes
@@ -135,58 +126,42 @@ def _deconvolution(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> di
     """Return the pixels to cut off ("pads") and to add at the end, as attributes."""
     target = pair(ctx, "outputShape", 0) if ctx.params.outputShape else None
     kind = ctx.params.WhichOneof("ConvolutionPaddingType")
-    check_asymmetry(ctx, ctx.params.same)
+    lower = top_left(ctx, ctx.params.same)
     if target is not None:
-        return _attributes(_to_output_shape(ctx, window, dims, target))
+        return cut_attributes(_to_output_shape(ctx, window, dims, target, lower=lower))
     if kind is None:
         raise ctx.error("ConvolutionPaddingType", "must be valid or same where outputShape is not set", value="not set")
     if kind == "same":
         # (size - 1) * stride + extent pixels are cut to size * stride.
         totals = [extent - stride for extent, stride in zip(window.extent, window.stride, strict=True)]
-        return _attributes([_cut(total, ctx.params.same) for total in totals])
+        return cut_attributes([cut(total, lower=lower) for total in totals])
     edges = borders(ctx, "valid.paddingAmounts", ctx.params.valid.paddingAmounts)
-    for axis, size, full, edge in zip("HW", dims, _full_size(window, dims), edges, strict=True):
+    for axis, size, full, edge in zip("HW", dims, full_size(window, dims), edges, strict=True):
         if full is not None and full <= sum(edge):
             rule = f"cuts all {full} pixels along {axis} that {size} make, must leave one"
             raise ctx.error("valid.paddingAmounts", rule, value=list(edges))
-    return _attributes(edges)
+    return cut_attributes(edges)
 
 
-def _attributes(edges: Sequence[Pair]) -> dict[str, Any]:
-    """An edge below 0 adds pixels; only the end can be."""
-    extra = [max(0, -end) for _, end in edges]
-    pads = onnx_pads([(start, max(0, end)) for start, end in edges])
-    return {"pads": pads, "output_padding": extra if any(extra) else None}
-
-
-def _cut(total: int, same: Any) -> Pair:
-    return split(total, same) if total >= 0 else (0, total)
-
-
-def _full_size(window: Window, dims: Sequence[Dim]) -> list[Dim]:
-    return [
-        None if size is None else (size - 1) * stride + extent
-        for size, extent, stride in zip(dims, window.extent, window.stride, strict=True)
-    ]
-
-
-def _to_output_shape(ctx: LayerContext, window: Window, dims: Sequence[Dim], target: Pair) -> list[Pair]:
+def _to_output_shape(
+    ctx: LayerContext, window: Window, dims: Sequence[Dim], target: Pair, *, lower: bool
+) -> list[Edge]:
     """Return the edges to cut for ``outputShape``, which is said to override the padding.
 
     Edges that lead to ``outputShape`` are taken as they are: coremltools writes both, and means PyTorch's padding.
     Others do not count; the difference is then split as for ``same``.
     """
-    full = _full_size(window, dims)
+    full = full_size(window, dims)
     edges = borders(ctx, "valid.paddingAmounts", ctx.params.valid.paddingAmounts)
-    cut = []
+    found = []
     for axis, size, stride, out, edge in zip("HW", full, window.stride, target, edges, strict=True):
         if size is None:
             raise ctx.error("outputShape", f"needs an input whose size along {axis} is known when the model is loaded")
         total = size - out
         if -total >= stride:
             raise ctx.error("outputShape", f"must be at most {size + stride - 1} along {axis} for this input")
-        cut.append(edge if sum(edge) == total else _cut(total, ctx.params.same))
-    return cut
+        found.append(edge if sum(edge) == total else cut(total, lower=lower))
+    return found
 
 
 LOWERINGS: dict[str, Callable[..., Value]] = {"convolution": lower_convolution}

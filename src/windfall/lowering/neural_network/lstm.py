@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from windfall.lowering.lstm_cell import LstmCell, compute
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.lstm_cell import LstmCell, compute
 from windfall.lowering.neural_network.recurrent_cells import (
-    Activation,
-    doubled_bias,
+    GATE_LIMIT,
     from_state,
     from_steps,
     read_activations,
@@ -37,6 +36,7 @@ from windfall.lowering.neural_network.recurrent_cells import (
     to_state,
     to_steps,
 )
+from windfall.lowering.recurrence import Activation, doubled_bias
 
 _DEFAULT_CELL_LIMIT = 50.0
 
@@ -154,6 +154,7 @@ def _read_cell(
         size=size,
         activations=activations,
         limit=limit or _DEFAULT_CELL_LIMIT,
+        gate_limit=GATE_LIMIT,
         coupled=params.coupledInputAndForgetGate,
         backward=backward,
         weights=gather("weights", [f"{gate}WeightMatrix" for gate in _GATES], (size, size_in)),

@@ -4,14 +4,12 @@ Source: ``GatherLayerParams`` to ``ScatterAlongAxisLayerParams`` in NeuralNetwor
 end. An index beyond its axis makes the prediction fail.
 """
 
-import math
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.axes import one_axis, whole
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.scattering import MODES, part_numbers, scatter_parts, scatter_rows
 
 
 def lower_gather(ctx: LayerContext, x: Value, indices: Value) -> Value:
@@ -102,16 +100,13 @@ def lower_scatter(ctx: LayerContext, x: Value, indices: Value, updates: Value) -
     _check_same(ctx, "updates", updates, [*dims[:axis], *ctx.shape(indices), *dims[axis + 1 :]])
     # [*before, *indices, *after] -> [*before, N, *after]
     rows = ctx.reshape(updates, ctx.sizes(x, 0, axis), -1, ctx.sizes(x, axis + 1))
-    places = ctx.reshape(whole(ctx, indices), [1] * axis, -1, [1] * (rank - axis - 1))
-    return _scatter(ctx, x, ctx.op("Expand", places, ctx.sizes(rows)), rows, axis)
+    return scatter_rows(ctx, _mode(ctx), x, ctx.reshape(whole(ctx, indices), -1), rows, axis)
 
 
 def lower_scatter_nd(ctx: LayerContext, x: Value, indices: Value, updates: Value) -> Value:
     """Combine the entries, or parts, of a tensor that the vectors in ``indices`` name with updates.
 
     Source: ``ScatterNDLayerParams``, ``ScatterMode``; several updates of one entry as for ``lower_scatter``.
-
-    ONNX's ScatterND leaves their order open, so the part's number is computed and ScatterElements used.
 
     Args:
         ctx: The layer and the graph being built.
@@ -129,11 +124,9 @@ def lower_scatter_nd(ctx: LayerContext, x: Value, indices: Value, updates: Value
     size = _point_size(ctx, x, indices)
     points = ctx.shape(indices)[:-1]
     _check_same(ctx, "updates", updates, [*points, *ctx.shape(x)[size:]] or [1])
-    parts = ctx.op("Flatten", x, axis=size)  # [D_0 * .. * D_(k-1), D_k * ..]
     rows = ctx.op("Flatten", updates, axis=len(points))  # [N, D_k * ..]
-    numbers = _part_numbers(ctx, whole(ctx, indices), ctx.sizes(x, 0, size), ctx.shape(x)[:size])
-    places = ctx.op("Expand", ctx.reshape(numbers, -1, 1), ctx.sizes(rows))
-    return ctx.reshape(_scatter(ctx, parts, places, rows, 0), ctx.sizes(x))
+    numbers = part_numbers(ctx, x, whole(ctx, indices), size)
+    return scatter_parts(ctx, _mode(ctx), x, ctx.reshape(numbers, -1), rows, size)
 
 
 def lower_scatter_along_axis(ctx: LayerContext, x: Value, indices: Value, updates: Value) -> Value:
@@ -156,7 +149,7 @@ def lower_scatter_along_axis(ctx: LayerContext, x: Value, indices: Value, update
     axis = one_axis(ctx, "axis", ctx.params.axis, ctx.rank(x))
     _check_same(ctx, "indices", indices, [None if i == axis else dim for i, dim in enumerate(ctx.shape(x))])
     _check_same(ctx, "updates", updates, ctx.shape(indices))
-    return _scatter(ctx, x, whole(ctx, indices), updates, axis)
+    return MODES[_mode(ctx)](ctx, x, whole(ctx, indices), updates, axis)
 
 
 def _point_size(ctx: LayerContext, x: Value, indices: Value) -> int:
@@ -176,68 +169,16 @@ def _check_same(ctx: LayerContext, which: str, value: Value, wanted: Sequence[Di
         raise ctx.error("input", f"for the {which} has shape {list(dims)}, must be {list(wanted)}", value=None)
 
 
-def _part_numbers(ctx: LayerContext, indices: Value, sizes: Value, dims: Sequence[Dim]) -> Value:
-    """Return the number, counted row by row, of the part that each vector in [*points, k] names."""
-    total = ctx.op("ReduceProd", sizes)
-    from_end = ctx.op("Less", indices, ctx.integers(0))
-    indices = ctx.op("Where", from_end, ctx.op("Add", indices, sizes), indices)
-    low, high = ctx.op("Less", indices, ctx.integers(0)), ctx.op("GreaterOrEqual", indices, sizes)
-    # One index beyond its axis could name a part that exists; the number of parts never does.
-    beyond = ctx.op("Where", ctx.op("Or", low, high), total, ctx.integers(0))
-    weighted = ctx.op("ReduceSum", ctx.op("Mul", indices, _row_strides(ctx, sizes, dims)), ctx.integers([-1]))
-    wrong = ctx.op("ReduceMax", beyond, ctx.integers([-1]))
-    return ctx.op("Where", ctx.op("Greater", wrong, ctx.integers(0)), wrong, weighted)
+# By the numbers of ScatterMode.
+_MODE_NAMES = ("update", "add", "sub", "mul", "div", "max", "min")
 
 
-def _row_strides(ctx: LayerContext, sizes: Value, dims: Sequence[Dim]) -> Value:
-    """Return how many parts lie between neighbours along each axis: the product of the sizes after it."""
-    known = [dim for dim in dims[1:] if dim is not None]
-    if len(known) == len(dims) - 1:
-        return ctx.integers([math.prod(known[axis:]) for axis in range(len(dims))])
-    strides = [ctx.integers([1])]
-    for axis in range(len(dims) - 1, 0, -1):
-        size = ctx.op("Slice", sizes, ctx.integers([axis]), ctx.integers([axis + 1]))
-        strides.insert(0, ctx.op("Mul", strides[0], size))
-    return ctx.op("Concat", *strides, axis=0)
+def _mode(ctx: LayerContext) -> str:
+    number = ctx.params.mode
+    if not 0 <= number < len(_MODE_NAMES):
+        raise ctx.error("mode", f"must be 0 to {len(_MODE_NAMES) - 1}")
+    return _MODE_NAMES[number]
 
-
-def _scatter(ctx: LayerContext, x: Value, places: Value, updates: Value, axis: int) -> Value:
-    mode = _MODES.get(ctx.params.mode)
-    if mode is None:
-        raise ctx.error("mode", f"must be 0 to {len(_MODES) - 1}")
-    return mode(ctx, x, places, updates, axis)
-
-
-_Mode = Callable[[LayerContext, Value, Value, Value, int], Value]
-
-
-def _plain(reduction: str | None) -> _Mode:
-    def scatter(ctx: LayerContext, x: Value, places: Value, updates: Value, axis: int) -> Value:
-        return ctx.op("ScatterElements", x, places, updates, axis=axis, reduction=reduction)
-
-    return scatter
-
-
-def _subtract(ctx: LayerContext, x: Value, places: Value, updates: Value, axis: int) -> Value:
-    return _plain("add")(ctx, x, places, ctx.op("Neg", updates), axis)
-
-
-def _divide(ctx: LayerContext, x: Value, places: Value, updates: Value, axis: int) -> Value:
-    # x / (the product of the updates)
-    ones = ctx.op("Expand", ctx.floats(np.ones(1)), ctx.sizes(x))
-    return ctx.op("Div", x, _plain("mul")(ctx, ones, places, updates, axis))
-
-
-# By the numbers of ScatterMode: UPDATE, ADD, SUB, MUL, DIV, MAX, MIN.
-_MODES: dict[int, _Mode] = {
-    0: _plain(None),
-    1: _plain("add"),
-    2: _subtract,
-    3: _plain("mul"),
-    4: _divide,
-    5: _plain("max"),
-    6: _plain("min"),
-}
 
 LOWERINGS = {
     "gather": lower_gather,

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from windfall.lowering.neural_network.axes import counted, known_numbers, one_axis, vector
+from windfall.lowering.indices import known_numbers
+from windfall.lowering.joining import interleaved, stacked, windows
+from windfall.lowering.neural_network.axes import one_axis, vector
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.windows import LARGEST
+from windfall.lowering.windows import LARGEST
 
 
 def lower_concat_nd(ctx: LayerContext, x: Value, y: Value, *others: Value) -> Value:
@@ -34,8 +36,7 @@ def lower_concat_nd(ctx: LayerContext, x: Value, y: Value, *others: Value) -> Va
     axis = one_axis(ctx, "axis", ctx.params.axis, _same_rank(ctx, inputs))
     if not ctx.params.interleave:
         return ctx.op("Concat", *inputs, axis=axis)
-    stacked = _stack(ctx, inputs, axis + 1)  # [.., L, ..] -> [.., L, count, ..]
-    return ctx.reshape(stacked, ctx.sizes(x, 0, axis), -1, ctx.sizes(x, axis + 1))
+    return interleaved(ctx, inputs, axis)
 
 
 def lower_stack(ctx: LayerContext, x: Value, y: Value, *others: Value) -> Value:
@@ -59,7 +60,7 @@ def lower_stack(ctx: LayerContext, x: Value, y: Value, *others: Value) -> Value:
     rank = _same_rank(ctx, inputs) + 1
     if not -rank <= ctx.params.axis < rank:
         raise ctx.error("axis", f"must be {-rank} to {rank - 1} for an output of rank {rank}")
-    return _stack(ctx, inputs, ctx.params.axis % rank)
+    return stacked(ctx, inputs, ctx.params.axis % rank)
 
 
 def _same_rank(ctx: LayerContext, inputs: Sequence[Value]) -> int:
@@ -67,10 +68,6 @@ def _same_rank(ctx: LayerContext, inputs: Sequence[Value]) -> int:
     if len(set(ranks)) > 1:
         raise ctx.error("input", f"has ranks {ranks}, must all have the same rank", value=None)
     return ranks[0]
-
-
-def _stack(ctx: LayerContext, inputs: Sequence[Value], axis: int) -> Value:
-    return ctx.op("Concat", *[ctx.op("Unsqueeze", value, ctx.integers([axis])) for value in inputs], axis=axis)
 
 
 def lower_split_nd(ctx: LayerContext, x: Value) -> Sequence[Value]:
@@ -195,21 +192,7 @@ def lower_sliding_windows(ctx: LayerContext, x: Value) -> Value:
         raise ctx.error("windowSize", f"must be 1 to {size or 'the size'} along axis {axis}")
     if step < 1:
         raise ctx.error("step", "must be at least 1")
-    starts = _window_starts(ctx, ctx.sizes(x, axis, axis + 1), window, step)
-    indices = ctx.op("Add", starts, counted(ctx, window))  # [M, 1], [windowSize] -> [M, windowSize]
-    return ctx.op("Gather", x, indices, axis=axis)
-
-
-def _window_starts(ctx: LayerContext, size: Value, window: int, step: int) -> Value:
-    """Return [M, 1]; at least one window, which makes Gather fail where the axis is too short for it."""
-    known = known_numbers(size)
-    if known is not None:
-        end = ctx.integers(int(known[0]) - window + 1)
-    else:
-        room = ctx.op("Sub", ctx.reshape(size, ()), ctx.integers(window))
-        end = ctx.op("Add", ctx.op("Max", room, ctx.integers(0)), ctx.integers(1))
-    starts = ctx.op("Range", ctx.integers(0), end, ctx.integers(step))
-    return ctx.op("Unsqueeze", starts, ctx.integers([1]))
+    return windows(ctx, x, axis, window, step)
 
 
 LOWERINGS = {

@@ -5,35 +5,15 @@ Source: ``SliceStaticLayerParams``, ``SliceDynamicLayerParams``, ``SliceBySizeLa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
+from numpy.typing import NDArray
 
-from windfall.lowering.neural_network.axes import (
-    at_least_vector,
-    counted,
-    each_axis,
-    known_numbers,
-    one_axis,
-    vector,
-)
+from windfall.lowering.indices import counted, known_numbers
+from windfall.lowering.neural_network.axes import at_least_vector, each_axis, one_axis, vector
+from windfall.lowering.neural_network.casts import as_booleans
 from windfall.lowering.neural_network.context import LayerContext, Value
-
-# ONNX takes an index beyond the axis for its end, or below it for the place before its start.
-_AFTER, _BEFORE = 2**63 - 1, -(2**63)
-
-
-@dataclass(frozen=True)
-class _Section:
-    """The part of each axis to take, one entry of each list per axis."""
-
-    begin: Sequence[int]
-    end: Sequence[int]
-    strides: Sequence[int]
-    begin_masks: Sequence[int]
-    end_masks: Sequence[int]
-    squeeze_masks: Sequence[int]
+from windfall.lowering.sections import Numbers, Section, places, reversed_along, reversed_sequences, section, take
 
 
 def lower_slice_static(ctx: LayerContext, x: Value) -> Value:
@@ -57,55 +37,33 @@ def lower_slice_static(ctx: LayerContext, x: Value) -> Value:
         values = list(getattr(params, field))
         if len(values) != rank and (values or "Masks" not in field):
             raise ctx.error(field, f"must be {rank} values for an input of rank {rank}", value=values)
-    section = _Section(
-        list(params.beginIds),
-        list(params.endIds),
-        list(params.strides),
-        list(params.beginMasks) or [False] * rank,
-        list(params.endMasks) or [False] * rank,
-        list(params.squeezeMasks) or [False] * rank,
-    )
-    return _slice(ctx, x, section)
+    fields = [
+        np.array(list(values) or [0] * rank, np.int64)
+        for values in (params.beginIds, params.endIds, params.strides, params.beginMasks, params.endMasks)
+    ]
+    squeezed = np.array(list(params.squeezeMasks) or [False] * rank, np.bool_)
+    return _slice(ctx, x, fields, squeezed)
 
 
-def _slice(ctx: LayerContext, x: Value, section: _Section) -> Value:
-    starts, ends, steps, axes = [], [], [], []
-    squeezed = [axis for axis, mask in enumerate(section.squeeze_masks) if mask]
-    for axis, size in enumerate(ctx.shape(x)):
-        start, end, step = _squeezed(section, axis) if axis in squeezed else _bounds(ctx, section, axis)
-        _check_section(ctx, axis, size, (start, end, step))
-        if (start, end, step) != (0, _AFTER, 1):
-            starts.append(start)
-            ends.append(end)
-            steps.append(step)
-            axes.append(axis)
-    if axes:
-        x = ctx.op("Slice", x, *(ctx.integers(numbers) for numbers in (starts, ends, axes, steps)))
-    return at_least_vector(ctx, ctx.op("Squeeze", x, ctx.integers(squeezed)) if squeezed else ctx.op("Identity", x))
+def _slice(ctx: LayerContext, x: Value, fields: Sequence[Numbers], squeezed: NDArray[np.bool_]) -> Value:
+    begin, end, strides, begin_masks, end_masks = fields
+    if isinstance(strides, np.ndarray) and not (strides[~squeezed]).all():
+        raise ctx.error("strides", "must not be 0", value=strides.tolist())
+    part = section(ctx, begin, end, strides, begin_masks, end_masks, squeezed)
+    _check_section(ctx, x, part)
+    taken = take(ctx, x, part)
+    if squeezed.any():
+        return at_least_vector(ctx, ctx.op("Squeeze", taken, ctx.integers(np.flatnonzero(squeezed))))
+    return at_least_vector(ctx, ctx.op("Identity", x) if taken is x else taken)
 
 
-def _squeezed(section: _Section, axis: int) -> tuple[int, int, int]:
-    begin = section.begin[axis]
-    return begin, _AFTER if begin == -1 else begin + 1, 1
-
-
-def _bounds(ctx: LayerContext, section: _Section, axis: int) -> tuple[int, int, int]:
-    step = section.strides[axis]
-    if step == 0:
-        raise ctx.error("strides", "must not be 0", value=section.strides)
-    first, last = (0, _AFTER) if step > 0 else (_AFTER, _BEFORE)
-    start = first if section.begin_masks[axis] else section.begin[axis]
-    return start, last if section.end_masks[axis] else section.end[axis], step
-
-
-def _check_section(ctx: LayerContext, axis: int, size: int | None, bounds: tuple[int, int, int]) -> None:
-    """Raise a LoweringError for a section that is empty."""
-    if size is None:
+def _check_section(ctx: LayerContext, x: Value, part: Section) -> None:
+    """Raise a LoweringError for a section that is known to be empty."""
+    if not all(isinstance(numbers, np.ndarray) for numbers in part):
         return
-    start, end, step = bounds
-    stop = None if end == _BEFORE else end
-    if not range(*slice(start, stop, step).indices(size)):
-        raise ctx.error("beginIds", f"and endIds take nothing of axis {axis}, which has size {size}", value=None)
+    for axis, size in enumerate(ctx.shape(x)):
+        if size is not None and not places(part, axis, size):
+            raise ctx.error("beginIds", f"and endIds take nothing of axis {axis}, which has size {size}", value=None)
 
 
 def lower_slice_dynamic(  # noqa: PLR0913, PLR0917 - the layer takes up to seven inputs
@@ -145,11 +103,15 @@ def lower_slice_dynamic(  # noqa: PLR0913, PLR0917 - the layer takes up to seven
     known = [known_numbers(field) for field in fields]
     if known[-1] is None:
         raise ctx.error("squeezeMasks", "must be known when the model is loaded, not an input", value=None)
-    squeezed = [axis for axis, mask in enumerate(known[-1]) if mask]
-    lists = [numbers.tolist() for numbers in known if numbers is not None]
-    if len(lists) == len(fields):
-        return _slice(ctx, x, _Section(*lists))
-    return _slice_at_run_time(ctx, x, fields, squeezed)
+    numbers = [
+        _as_mask(ctx, name, field) if array is None else array
+        for name, field, array in zip(names, fields, known, strict=True)
+    ]
+    return _slice(ctx, x, numbers[:-1], known[-1].astype(np.bool_))
+
+
+def _as_mask(ctx: LayerContext, name: str, field: Value) -> Value:
+    return as_booleans(ctx, field) if "Masks" in name else field
 
 
 def _field(ctx: LayerContext, x: Value, name: str, given: Value | None) -> Value:
@@ -163,25 +125,6 @@ def _field(ctx: LayerContext, x: Value, name: str, given: Value | None) -> Value
     if len(stored) < rank:
         raise ctx.error(name, f"must be {rank} values for an input of rank {rank}", value=stored)
     return ctx.integers(stored[:rank])
-
-
-def _slice_at_run_time(ctx: LayerContext, x: Value, fields: Sequence[Value], squeezed: Sequence[int]) -> Value:
-    begin, end, strides, begin_masks, end_masks, _ = fields
-    after, before, zero, one = (ctx.integers(number) for number in (_AFTER, _BEFORE, 0, 1))
-    forward = ctx.op("Greater", strides, zero)
-    starts = ctx.op("Where", _set(ctx, begin_masks), ctx.op("Where", forward, zero, after), begin)
-    ends = ctx.op("Where", _set(ctx, end_masks), ctx.op("Where", forward, after, before), end)
-    if squeezed:
-        is_squeezed = ctx.constant(np.isin(np.arange(ctx.rank(x)), squeezed))
-        only = ctx.op("Where", ctx.op("Equal", begin, ctx.integers(-1)), after, ctx.op("Add", begin, one))
-        starts, ends = ctx.op("Where", is_squeezed, begin, starts), ctx.op("Where", is_squeezed, only, ends)
-        strides = ctx.op("Where", is_squeezed, one, strides)
-    part = ctx.op("Slice", x, starts, ends, ctx.integers(range(ctx.rank(x))), strides)
-    return at_least_vector(ctx, ctx.op("Squeeze", part, ctx.integers(squeezed)) if squeezed else part)
-
-
-def _set(ctx: LayerContext, masks: Value) -> Value:
-    return ctx.op("Cast", masks, to=ir.DataType.BOOL)
 
 
 def lower_slice_by_size(ctx: LayerContext, x: Value, begin: Value) -> Value:
@@ -232,10 +175,7 @@ def lower_reverse(ctx: LayerContext, x: Value) -> Value:
     if len(ctx.params.reverseDim) != rank:
         raise ctx.error("reverseDim", f"must be {rank} values for an input of rank {rank}")
     axes = [axis for axis, reverse in enumerate(ctx.params.reverseDim) if reverse]
-    if not axes:
-        return ctx.op("Identity", x)
-    starts, ends, steps = (ctx.integers([number] * len(axes)) for number in (_AFTER, _BEFORE, -1))
-    return ctx.op("Slice", x, starts, ends, ctx.integers(axes), steps)
+    return reversed_along(ctx, x, axes) if axes else ctx.op("Identity", x)
 
 
 def lower_reverse_seq(ctx: LayerContext, x: Value, lengths: Value) -> Value:
@@ -259,12 +199,7 @@ def lower_reverse_seq(ctx: LayerContext, x: Value, lengths: Value) -> Value:
     if batch >= sequence:
         raise ctx.error("batchAxis", f"must be before sequenceAxis, which is {params.sequenceAxis}")
     count = vector(ctx, "seq_lengths", lengths, ctx.shape(x)[batch])
-    # ReverseSequence takes the first two axes alone.
-    perm = [batch, sequence, *(axis for axis in range(rank) if axis not in (batch, sequence))]
-    if perm == list(range(rank)):
-        return ctx.op("ReverseSequence", x, count, batch_axis=0, time_axis=1)
-    front = ctx.op("ReverseSequence", ctx.op("Transpose", x, perm=perm), count, batch_axis=0, time_axis=1)
-    return ctx.op("Transpose", front, perm=np.argsort(perm).tolist())
+    return reversed_sequences(ctx, x, count, batch, sequence)
 
 
 LOWERINGS = {

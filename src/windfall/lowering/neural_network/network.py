@@ -55,13 +55,19 @@ def _refuse_gaps(file: ModelFile) -> None:
     )
 
 
-def lower_network(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str] | None = None) -> ir.Model:
+def lower_network(
+    file: ModelFile,
+    input_shapes: InputShapes,
+    outputs: Sequence[str] | None = None,
+    function: str = "",  # noqa: ARG001  # only ML programs have any
+) -> ir.Model:
     """Lower a neural network, classifier or regressor.
 
     Args:
         file: The model.
         input_shapes: The shape of each graph input, by feature name.
         outputs: Names of values to compute: outputs of the description or of any layer. All outputs by default.
+        function: Empty: a network has no functions.
 
     Raises:
         UnsupportedError: Some layers cannot be run; the error names all of them.

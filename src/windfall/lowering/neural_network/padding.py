@@ -9,7 +9,8 @@ from typing import Any
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
-from windfall.lowering.neural_network.windows import Pair, borders, onnx_pads, pair
+from windfall.lowering.neural_network.windows import Pair, borders, pair
+from windfall.lowering.windows import onnx_pads
 
 _MODES = {"constant": "constant", "reflection": "reflect", "replication": "edge"}
 """ONNX's name for each member of ``oneof PaddingType``."""

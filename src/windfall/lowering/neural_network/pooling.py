@@ -4,46 +4,14 @@ Source: ``PoolingLayerParams`` in NeuralNetwork.proto.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from windfall.errors import LoweringError
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
-from windfall.lowering.neural_network.windows import (
-    Pair,
-    Window,
-    borders,
-    check_fits,
-    onnx_pads,
-    pair,
-    same_padding,
-)
-
-
-@dataclass(frozen=True)
-class _Padding:
-    """Padding that counts as pixels where an average counts padding, and padding that never does.
-
-    Attributes:
-        declared: A node's ``pads`` or ``auto_pad`` attribute.
-        beyond: Pixels that ``includeLastPixel`` adds at the end of (H, W).
-        ceil: The engine is to add those itself, since the sizes are known only at run time.
-    """
-
-    declared: dict[str, Any]
-    beyond: Pair = (0, 0)
-    ceil: bool = False
-
-    def attributes(self) -> dict[str, Any]:
-        """Return everything as a node's attributes."""
-        if not any(self.beyond):
-            return self.declared | ({"ceil_mode": 1} if self.ceil else {})
-        top, left, bottom, right = self.declared["pads"]
-        return {"pads": [top, left, bottom + self.beyond[0], right + self.beyond[1]]}
+from windfall.lowering.neural_network.windows import borders, check_fits, pair, same_padding
+from windfall.lowering.pooling import Padding, l2, maximum, may_be_empty, mean, needs_sizes, rounded_up
+from windfall.lowering.windows import Window, onnx_pads
 
 
 @on_planes
@@ -91,117 +59,68 @@ def _global(ctx: LayerContext, x: Value) -> Value:
     return ctx.op({"MAX": "GlobalMaxPool", "AVERAGE": "GlobalAveragePool"}[kind], x)
 
 
-def _valid(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
+def _valid(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> Padding:
     edges = borders(ctx, "valid.paddingAmounts", ctx.params.valid.paddingAmounts)
     check_fits(ctx, window, dims, edges)
-    return _Padding({"pads": onnx_pads(edges)})
+    return Padding({"pads": onnx_pads(edges)})
 
 
-def _same(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
-    return _Padding(same_padding(ctx, window, dims, ctx.params.same))
+def _same(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> Padding:
+    return Padding(same_padding(ctx, window, dims, ctx.params.same))
 
 
-def _include_last_pixel(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> _Padding:
+def _include_last_pixel(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> Padding:
     amounts = pair(ctx, "paddingAmounts", 0, least=0, message=ctx.params.includeLastPixel)
     # Rounding up adds at most stride - 1 pixels.
     edges = [(amount, amount + stride - 1) for amount, stride in zip(amounts, window.stride, strict=True)]
     check_fits(ctx, window, dims, edges)
-    declared = {"pads": [*amounts, *amounts]}
-    if None not in dims:
-        height, width = (_beyond(ctx, window, dims, amounts, axis) for axis in (0, 1))
-        return _Padding(declared, (height, width))
-    if not any(amounts) and any(stride > kernel for stride, kernel in zip(window.stride, window.kernel, strict=True)):
-        raise _empty_window(ctx, window)
-    return _Padding(declared, ceil=True)
+    padding = rounded_up(window, dims, amounts)
+    if padding is None:
+        rule = "leaves the last window without a pixel, must be at most kernelSize, or includeLastPixel have padding"
+        raise ctx.error("stride", rule, value=list(window.stride))
+    return padding
 
 
-def _beyond(ctx: LayerContext, window: Window, dims: Sequence[Dim], amounts: Pair, axis: int) -> int:
-    """Return how far the last window reaches beyond the padded input, by the formula on ``PoolingLayerParams``."""
-    size, kernel, stride, amount = dims[axis], window.kernel[axis], window.stride[axis], amounts[axis]
-    assert size is not None
-    last = -(-(size + 2 * amount - kernel) // stride) * stride  # the last window's start
-    if any(amounts) and last >= size + amount:
-        last -= stride
-    if last >= size + amount:
-        raise _empty_window(ctx, window)
-    return max(0, last + kernel - (size + 2 * amount))
+def _max(ctx: LayerContext, x: Value, window: Window, padding: Padding) -> Value:
+    _check_not_empty(ctx, window, padding)
+    return maximum(ctx, x, window, padding)
 
 
-def _empty_window(ctx: LayerContext, window: Window) -> LoweringError:
-    rule = "leaves the last window without a pixel, must be at most kernelSize, or includeLastPixel have padding"
-    return ctx.error("stride", rule, value=list(window.stride))
-
-
-def _max(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> Value:
-    attributes = padding.attributes()
-    _check_pads(ctx, window, attributes)
-    return ctx.op("MaxPool", x, **window.attributes(), **attributes)
-
-
-def _average(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> Value:
+def _average(ctx: LayerContext, x: Value, window: Window, padding: Padding) -> Value:
     if ctx.params.avgPoolExcludePadding:
-        attributes = padding.attributes()
-        _check_pads(ctx, window, attributes)
-        return ctx.op("AveragePool", x, **_average_attributes(window), **attributes, count_include_pad=0)
-    partly = any(padding.beyond) or padding.ceil
-    if not partly and not _too_wide(window, padding.declared):
-        return ctx.op("AveragePool", x, **_average_attributes(window), **padding.declared, count_include_pad=1)
-    if padding.ceil and any(padding.declared["pads"]):
-        raise _needs_sizes(ctx)
-    # With the declared padding made pixels, the rest is padding that is not counted.
-    x = _pad(ctx, x, padding.declared["pads"])
-    rest = _Padding({"pads": [0, 0, 0, 0]}, padding.beyond, padding.ceil)
-    return ctx.op("AveragePool", x, **_average_attributes(window), **rest.attributes(), count_include_pad=0)
+        _check_not_empty(ctx, window, padding)
+    elif any(padding.declared.get("pads", ())) and needs_sizes(window, padding):
+        raise _unknown_sizes(ctx)
+    return mean(ctx, x, window, padding, count_padding=not ctx.params.avgPoolExcludePadding)
 
 
-def _l2(ctx: LayerContext, x: Value, window: Window, padding: _Padding) -> Value:
-    # sqrt(mean of squares * window size); OpenVINO has no LpPool.
-    if padding.ceil:
-        raise _needs_sizes(ctx)
-    squares = ctx.op("Mul", x, x)
-    attributes = padding.attributes()
-    if _too_wide(window, attributes):
-        squares, attributes = _pad(ctx, squares, attributes["pads"]), {}
-    mean = ctx.op("AveragePool", squares, **_average_attributes(window), **attributes, count_include_pad=1)
-    return ctx.op("Sqrt", ctx.op("Mul", mean, ctx.floats(np.prod(window.kernel))))
+def _l2(ctx: LayerContext, x: Value, window: Window, padding: Padding) -> Value:
+    if needs_sizes(window, padding):
+        raise _unknown_sizes(ctx)
+    return l2(ctx, x, window, padding)
 
 
-def _needs_sizes(ctx: LayerContext) -> LoweringError:
+def _unknown_sizes(ctx: LayerContext) -> LoweringError:
     """The engines' own rounding up has no sum, and no padding that counts beside padding that does not."""
-    rule = f"with {_type(ctx)} needs an input whose H and W are known when the model is loaded"
+    rule = f"with {_type(ctx)} needs an input whose H and W are known when the model is loaded, or a smaller stride"
     return ctx.error("includeLastPixel", rule, value=None)
 
 
-def _average_attributes(window: Window) -> dict[str, Any]:
-    return {"kernel_shape": list(window.kernel), "strides": list(window.stride)}
-
-
-def _too_wide(window: Window, attributes: dict[str, Any]) -> bool:
-    """Tell whether a window may hold padding alone, which the engines do not take."""
-    return any(pad >= size for pad, size in zip(attributes.get("pads", ()), window.kernel * 2, strict=False))
-
-
-def _check_pads(ctx: LayerContext, window: Window, attributes: dict[str, Any]) -> None:
-    if _too_wide(window, attributes):
-        top, left, bottom, right = attributes["pads"]
+def _check_not_empty(ctx: LayerContext, window: Window, padding: Padding) -> None:
+    if may_be_empty(window, padding):
+        top, left, bottom, right = padding.attributes()["pads"]
         shown = f"[{top}, {bottom}], [{left}, {right}]"
         rule = f"must be larger than the padding {shown}: padding alone has no maximum or mean"
         raise ctx.error("kernelSize", rule, value=list(window.kernel))
 
 
-def _pad(ctx: LayerContext, x: Value, pads: Sequence[int]) -> Value:
-    if not any(pads):
-        return x
-    return ctx.op("Pad", x, ctx.integers(pads, "pads"), None, ctx.integers([2, 3], "axes"))
-
-
-_PADDINGS: dict[str, Callable[[LayerContext, Window, Sequence[Dim]], _Padding]] = {
+_PADDINGS: dict[str, Callable[[LayerContext, Window, Sequence[Dim]], Padding]] = {
     "valid": _valid,
     "same": _same,
     "includeLastPixel": _include_last_pixel,
 }
 
-_POOLINGS: dict[str, Callable[[LayerContext, Value, Window, _Padding], Value]] = {
+_POOLINGS: dict[str, Callable[[LayerContext, Value, Window, Padding], Value]] = {
     "MAX": _max,
     "AVERAGE": _average,
     "L2": _l2,

@@ -7,10 +7,9 @@ from typing import Any
 
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.recurrent_cells import (
-    doubled_bias,
+    GATE_LIMIT,
     from_state,
     from_steps,
-    fused_attributes,
     read_activation,
     read_activations,
     read_sizes,
@@ -18,6 +17,7 @@ from windfall.lowering.neural_network.recurrent_cells import (
     to_state,
     to_steps,
 )
+from windfall.lowering.recurrence import doubled_bias, fused_attributes
 
 
 def lower_simple_recurrent(ctx: LayerContext, x: Value, h: Value) -> list[Value]:
@@ -45,7 +45,7 @@ def lower_simple_recurrent(ctx: LayerContext, x: Value, h: Value) -> list[Value]
     ]
     if params.hasBiasVector:
         weights.append(doubled_bias(stack(ctx, params, ["biasVector"], (size_out,))))
-    attributes = fused_attributes([read_activation(ctx, "activation", params.activation)])
+    attributes = fused_attributes([read_activation(ctx, "activation", params.activation)], limit=GATE_LIMIT)
     return _lower(ctx, "RNN", (x, h), weights, attributes)
 
 
@@ -85,7 +85,7 @@ def lower_gru(ctx: LayerContext, x: Value, h: Value | None = None) -> list[Value
     ]
     if params.hasBiasVectors:
         weights.append(doubled_bias(stack(ctx, params, [f"{gate}BiasVector" for gate in _GRU_GATES], (size_out,))))
-    attributes = fused_attributes(read_activations(ctx, "activations", 2))
+    attributes = fused_attributes(read_activations(ctx, "activations", 2), limit=GATE_LIMIT)
     return _lower(ctx, "GRU", (x, h), weights, attributes)
 
 

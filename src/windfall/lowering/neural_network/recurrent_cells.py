@@ -5,57 +5,16 @@ Source: the section "Recurrent Layers" in NeuralNetwork.proto.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windfall.graph.builder import GraphBuilder
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.recurrence import Activation
 
 GATE_LIMIT = 50.0
 """The formulas of all recurrent layers clip what goes into an activation to +-50; not what goes into an LSTM's h()."""
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation by its name in ONNX's RNN, GRU and LSTM, with its parameters."""
-
-    name: str
-    alpha: float | None = None
-    beta: float | None = None
-
-    @property
-    def bound(self) -> float:
-        """The largest absolute value that it gives for inputs in [-50, 50]."""
-        return _BOUNDS[self.name](self.alpha or 0.0, self.beta or 0.0)
-
-    @property
-    def saturates(self) -> bool:
-        """Whether inputs beyond +-50 give what +-50 gives, to 2e-22 (sigmoid) or exactly (the others)."""
-        return self.name in ("Sigmoid", "Tanh", "HardSigmoid", "ScaledTanh")
-
-    def apply(self, graph: GraphBuilder, x: Value) -> Value:
-        """Add the nodes that compute it."""
-        if self.name == "HardSigmoid":
-            return graph.op("HardSigmoid", x, alpha=self.alpha, beta=self.beta)
-        if self.alpha is None or self.beta is None:
-            return graph.op(self.name, x)
-        alpha, beta = (graph.constant(np.float32(value)) for value in (self.alpha, self.beta))
-        if self.name == "ScaledTanh":
-            return graph.op("Mul", graph.op("Tanh", graph.op("Mul", x, beta)), alpha)
-        return graph.op("Add", graph.op("Mul", x, alpha), beta)
-
-
-_BOUNDS: dict[str, Callable[[float, float], float]] = {
-    "Sigmoid": lambda _alpha, _beta: 1.0,
-    "HardSigmoid": lambda _alpha, _beta: 1.0,
-    "Tanh": lambda _alpha, _beta: 1.0,
-    "ScaledTanh": lambda alpha, _beta: abs(alpha),
-    "Relu": lambda _alpha, _beta: GATE_LIMIT,
-    "Affine": lambda alpha, beta: abs(alpha) * GATE_LIMIT + abs(beta),
-}
 
 
 def read_activations(ctx: LayerContext, field: str, count: int, message: Any = None) -> list[Activation]:
@@ -115,24 +74,6 @@ _READERS: dict[str, Callable[[LayerContext, str, Any], Activation]] = {
 }
 
 
-def fused_attributes(gates: Sequence[Activation], *others: Activation, directions: int = 1) -> dict[str, Any]:
-    """Return the attributes of ONNX's RNN, GRU and LSTM that say which activations they compute.
-
-    Args:
-        gates: The activations whose inputs are clipped. Without need there is no ``clip``: engines are faster so.
-        others: Those whose inputs are not, as an LSTM's h().
-        directions: How often all of them are given, once for each direction.
-    """
-    activations = [*gates, *others] * directions
-    return {
-        "activations": [activation.name for activation in activations],
-        # Consumed in order by those activations that have the parameter.
-        "activation_alpha": [a.alpha for a in activations if a.alpha is not None] or None,
-        "activation_beta": [a.beta for a in activations if a.beta is not None] or None,
-        "clip": None if all(gate.saturates for gate in gates) else GATE_LIMIT,
-    }
-
-
 def read_sizes(ctx: LayerContext) -> tuple[int, int]:
     """Return ``inputVectorSize`` and ``outputVectorSize``; a LoweringError if one is 0."""
     for field in ("inputVectorSize", "outputVectorSize"):
@@ -144,11 +85,6 @@ def read_sizes(ctx: LayerContext) -> tuple[int, int]:
 def stack(ctx: LayerContext, message: Any, fields: Iterable[str], dims: Sequence[int]) -> NDArray[np.float32]:
     """Return the weights in some fields one below the other, with an axis for the direction in front."""
     return np.concatenate([ctx.weights(field, dims, message=message) for field in fields])[np.newaxis]
-
-
-def doubled_bias(bias: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ONNX's two bias vectors, the input's and the recursion's, for Core ML's one: [D, N] -> [D, 2*N]."""
-    return np.concatenate([bias, np.zeros_like(bias)], axis=1)
 
 
 def to_steps(ctx: LayerContext, x: Value, size: int) -> Value:

@@ -13,7 +13,8 @@ from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.sampling import box_grid, interpolate_boxes
 from windfall.lowering.neural_network.views import on_planes
-from windfall.lowering.neural_network.windows import LARGEST, Pair, pair
+from windfall.lowering.neural_network.windows import Pair, pair
+from windfall.lowering.windows import LARGEST
 
 _HALF_PIXEL = "half_pixel"
 _ALIGNED = "align_corners"

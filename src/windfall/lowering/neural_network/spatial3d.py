@@ -8,7 +8,7 @@ from typing import Any
 
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.windows import LARGEST, onnx_pads
+from windfall.lowering.windows import LARGEST, Window, cut, cut_attributes, onnx_pads, same_attributes
 
 _AXES = ("Depth", "Height", "Width")
 _EDGES = (("Front", "Back"), ("Top", "Bottom"), ("Left", "Right"))
@@ -97,23 +97,12 @@ def _padding_type(ctx: LayerContext) -> str:
 def _padding(ctx: LayerContext, dims: Sequence[Dim], extent: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
     """Return the padding as a node's attributes."""
     if _padding_type(ctx) == "SAME":
-        return _same(dims, extent, strides)
+        return same_attributes(Window(tuple(extent), tuple(strides)), dims, lower=False)
     edges = _custom(ctx) if _padding_type(ctx) == "CUSTOM" else [(0, 0)] * 3
     for axis, size, span, edge in zip(_AXES, dims, extent, edges, strict=True):
         if size is not None and size + sum(edge) < span:
             rule = f"spans {span} along this axis, must be at most the input's {size} and padding {sum(edge)}"
             raise ctx.error(f"kernel{axis}", rule)
-    return {"pads": onnx_pads(edges)}
-
-
-def _same(dims: Sequence[Dim], extent: Sequence[int], strides: Sequence[int]) -> dict[str, Any]:
-    """Pad to ceil(size / stride) outputs, an odd entry at the end."""
-    edges = []
-    for size, span, stride in zip(dims, extent, strides, strict=True):
-        if size is None and stride > 1:
-            return {"auto_pad": "SAME_UPPER"}
-        total = span - 1 if size is None else max(0, (-(-size // stride) - 1) * stride + span - size)
-        edges.append((total // 2, total - total // 2))
     return {"pads": onnx_pads(edges)}
 
 
@@ -126,20 +115,13 @@ def _cut_edges(ctx: LayerContext, dims: Sequence[Dim], extent: Sequence[int], st
     kind = _padding_type(ctx)
     edges: _Edges = _custom(ctx) if kind == "CUSTOM" else [(0, 0)] * 3
     if kind == "SAME":
-        edges = [_cut(span - stride) for span, stride in zip(extent, strides, strict=True)]
+        edges = [cut(span - stride) for span, stride in zip(extent, strides, strict=True)]
     if ctx.params.outputShape:
         edges = _to_output_shape(ctx, dims, extent, strides, edges)
     for axis, size, span, stride, edge in zip(_AXES, dims, extent, strides, edges, strict=True):
         if size is not None and (size - 1) * stride + span <= sum(edge):
             raise ctx.error(f"customPadding of {axis}", "must leave something of the output", value=edge)
-    extra = [max(0, -after) for _, after in edges]
-    pads = onnx_pads([(before, max(0, after)) for before, after in edges])
-    return {"pads": pads, "output_padding": extra if any(extra) else None}
-
-
-def _cut(total: int) -> tuple[int, int]:
-    """Split what is to be cut into start and end; below 0, to be added, it is all at the end."""
-    return (total // 2, total - total // 2) if total >= 0 else (0, total)
+    return cut_attributes(edges)
 
 
 def _to_output_shape(
@@ -148,7 +130,7 @@ def _to_output_shape(
     target = list(ctx.params.outputShape)
     if len(target) != 3:
         raise ctx.error("outputShape", "must be [D, H, W]", value=target)
-    cut = []
+    found = []
     for axis, size, span, stride, out, edge in zip(_AXES, dims, extent, strides, target, edges, strict=True):
         if size is None:
             rule = f"needs an input whose {axis.lower()} is known when the model is loaded"
@@ -156,8 +138,8 @@ def _to_output_shape(
         full = (size - 1) * stride + span
         if not 1 <= out < full + stride:
             raise ctx.error("outputShape", f"must be 1 to {full + stride - 1} along {axis.lower()}", value=target)
-        cut.append(edge if sum(edge) == full - out else _cut(full - out))
-    return cut
+        found.append(edge if sum(edge) == full - out else cut(full - out))
+    return found
 
 
 def lower_pooling_3d(ctx: LayerContext, x: Value) -> Value:

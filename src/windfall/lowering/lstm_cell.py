@@ -5,14 +5,15 @@ Where that depends on the values of the initial state, both ways are in the grap
 step by step in a Scan.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from windfall.graph.builder import GraphBuilder, shape
-from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.recurrent_cells import GATE_LIMIT, Activation, fused_attributes
+from windfall.lowering.context import GraphContext, Value
+from windfall.lowering.recurrence import Activation, fused_attributes
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class LstmCell:
     """The parameters of an LSTM in D directions, D being 1 or 2.
 
     Attributes:
-        size: ``outputVectorSize``, C below.
+        size: The size of the state, C below; I is that of an input.
         activations: f, g and h.
-        limit: What bounds c_t.
+        limit: What bounds c_t, None for no limit.
+        gate_limit: What bounds the inputs of f and g, None for no limit.
         coupled: Whether the forget gate is 1 - i_t.
         backward: For each direction, whether it begins at the end.
-        weights: W, [D, 4*C, inputVectorSize].
+        weights: W, [D, 4*C, I].
         recursion: R, [D, 4*C, C].
         bias: b and as many zeros, [D, 8*C].
         peepholes: p_i, p_o and p_f, [D, 3*C].
@@ -33,7 +35,8 @@ class LstmCell:
 
     size: int
     activations: Sequence[Activation]
-    limit: float
+    limit: float | None
+    gate_limit: float | None
     coupled: bool
     backward: tuple[bool, ...]
     weights: Value
@@ -53,27 +56,29 @@ class LstmCell:
         """By how much |c_t| can grow in one step, None if that depends on c_t."""
         f, g, _ = self.activations
         positive = f.name in ("Sigmoid", "HardSigmoid")
-        forget = 1 + f.bound if self.coupled and not positive else f.bound
-        return f.bound * g.bound if forget <= 1 else None
+        gate_limit = math.inf if self.gate_limit is None else self.gate_limit
+        of_f, of_g = f.bound(gate_limit), g.bound(gate_limit)
+        forget = 1 + of_f if self.coupled and not positive else of_f
+        return of_f * of_g if forget <= 1 and math.isfinite(of_g) else None
 
 
-def compute(ctx: LayerContext, cell: LstmCell, x: Value, h: Value | None, c: Value | None) -> Sequence[Value]:
+def compute(ctx: GraphContext, cell: LstmCell, x: Value, h: Value | None, c: Value | None) -> Sequence[Value]:
     """Return what ONNX's LSTM gives, with c_t limited.
 
     Args:
         ctx: The layer and the graph being built.
         cell: The LSTM.
-        x: [Seq, Batch, inputVectorSize].
+        x: [Seq, Batch, I].
         h: [D, Batch, C] or None for zeros.
         c: Likewise.
 
     Returns:
         All outputs in the order of the inputs, [Seq, D, Batch, C]; the last y and the last c, [D, Batch, C].
     """
-    fused = _limit_is_beyond_reach(ctx, cell, x, c)
-    if fused is True:
+    fused = cell.limit is None or _limit_is_beyond_reach(ctx, cell, cell.limit, x, c)
+    if fused is True or cell.limit is None:
         return _fused(ctx.graph, cell, x, h, c)
-    steps = _StepByStep(ctx, cell, x, h, c)
+    steps = _StepByStep(ctx, cell, cell.limit, x, h, c)
     if fused is False:
         return steps.add_to(ctx.graph)
     at_once, one_by_one = ctx.graph.subgraph("fused"), ctx.graph.subgraph("steps")
@@ -82,10 +87,10 @@ def compute(ctx: LayerContext, cell: LstmCell, x: Value, h: Value | None, c: Val
     return ctx.ops("If", fused, outputs=3, then_branch=at_once.graph, else_branch=one_by_one.graph)
 
 
-def _limit_is_beyond_reach(ctx: LayerContext, cell: LstmCell, x: Value, c: Value | None) -> bool | Value:
+def _limit_is_beyond_reach(ctx: GraphContext, cell: LstmCell, limit: float, x: Value, c: Value | None) -> bool | Value:
     """Return whether |c_0| + Seq * growth stays within the limit, as a value where that is known only at run time."""
     steps = ctx.shape(x)[0]
-    if cell.growth is None or (steps is not None and steps * cell.growth > cell.limit):
+    if cell.growth is None or (steps is not None and steps * cell.growth > limit):
         return False
     if steps is not None:
         if c is None:
@@ -96,7 +101,7 @@ def _limit_is_beyond_reach(ctx: LayerContext, cell: LstmCell, x: Value, c: Value
         grown = ctx.op("Mul", ctx.op("Cast", count, to=int(ir.DataType.FLOAT)), ctx.floats(cell.growth))
     if c is not None:
         grown = ctx.op("Add", ctx.op("ReduceMax", ctx.op("Abs", c), keepdims=0), grown)
-    return ctx.op("LessOrEqual", grown, ctx.floats(cell.limit))
+    return ctx.op("LessOrEqual", grown, ctx.floats(limit))
 
 
 def _fused(graph: GraphBuilder, cell: LstmCell, x: Value, h: Value | None, c: Value | None) -> Sequence[Value]:
@@ -112,7 +117,7 @@ def _fused(graph: GraphBuilder, cell: LstmCell, x: Value, h: Value | None, c: Va
         hidden_size=cell.size,
         direction=cell.direction,
         input_forget=int(cell.coupled) or None,
-        **fused_attributes([f, g], h_activation, directions=len(cell.backward)),
+        **fused_attributes([f, g], h_activation, limit=cell.gate_limit, directions=len(cell.backward)),
     )
 
 
@@ -120,14 +125,16 @@ class _StepByStep:
     """An LSTM as a Scan whose body is one step of all directions.
 
     It computes with columns, W x rather than x W': so the weights are used as the LSTM node has them, and exist once
-    where both are in the graph. C stands for ``outputVectorSize``, D for the number of directions.
+    where both are in the graph. C stands for the size of the state, D for the number of directions.
     """
 
-    def __init__(self, ctx: LayerContext, cell: LstmCell, x: Value, h: Value | None, c: Value | None) -> None:
+    def __init__(
+        self, ctx: GraphContext, cell: LstmCell, limit: float, x: Value, h: Value | None, c: Value | None
+    ) -> None:
         self.cell = cell
         self.x, self.h, self.c = x, h, c
-        self.clip = ctx.floats(-GATE_LIMIT), ctx.floats(GATE_LIMIT)
-        self.limit = ctx.floats(-cell.limit), ctx.floats(cell.limit)
+        self.clip = None if cell.gate_limit is None else (ctx.floats(-cell.gate_limit), ctx.floats(cell.gate_limit))
+        self.limit = ctx.floats(-limit), ctx.floats(limit)
         self.zero, self.one = ctx.floats(0), ctx.floats(1)
         self.first = ctx.integers([1])
         self.state_sizes = ctx.integers([len(cell.backward)]), ctx.sizes(x, 1, 2), ctx.integers([cell.size])
@@ -219,4 +226,4 @@ class _StepByStep:
     ) -> Value:
         if peephole is not None:
             gate = body.op("Add", gate, body.op("Mul", peephole, c))
-        return activation.apply(body, body.op("Clip", gate, *self.clip))
+        return activation.apply(body, gate if self.clip is None else body.op("Clip", gate, *self.clip))
