@@ -30,7 +30,7 @@ def main(order):
     found["installed"] = windfall.interop.coremltools.installed()
     import coremltools
 
-    found |= predictions(coremltools) | queries(coremltools) | refusals(coremltools)
+    found |= predictions(coremltools) | programs(coremltools) | queries(coremltools) | refusals(coremltools)
     found["others see a Mac"] = coremltools.models.utils._is_macos() or coremltools._deps._IS_MACOS
     windfall.interop.coremltools.uninstall()
     windfall.interop.coremltools.uninstall()
@@ -93,6 +93,41 @@ def predictions(coremltools):
     return found
 
 
+def programs(coremltools):
+    """Return what an ML program with weights and a state gives: total += x * weights."""
+    from coremltools.converters.mil import Builder
+    from coremltools.models.compute_plan import MLComputePlan
+
+    weights = np.arange(1, 31, dtype=np.float32)
+    kept = Builder.StateTensorSpec((30,), dtype=coremltools.converters.mil.mil.types.fp16)
+    specs = [Builder.TensorSpec((30,), dtype=coremltools.converters.mil.mil.types.fp16), kept]
+
+    @Builder.program(input_specs=specs, opset_version=coremltools.target.iOS18)
+    def program(x, total):
+        product = Builder.mul(x=x, y=weights.astype(np.float16))
+        return Builder.coreml_update_state(state=total, value=Builder.add(x=Builder.read_state(input=total), y=product))
+
+    model = coremltools.convert(program, minimum_deployment_target=coremltools.target.iOS18)
+    x, state = {"x": np.full(30, 2.0)}, model.make_state()
+    plan = MLComputePlan.load_from_path(model.get_compiled_model_path())
+    operations = plan.model_structure.program.functions["main"].block.operations
+    costs = {o.operator_name: plan.get_estimated_cost_for_mlprogram_operation(o) for o in operations}
+    results = [next(iter(model.predict(x, state).values())) for _ in range(3)]
+    state.write_state("total", np.zeros(30))
+    blobs = {"weights/weight.bin": (Path(model.weights_dir) / "weight.bin").read_bytes()}
+    asset = coremltools.models.model.MLModelAsset.from_memory(model.get_spec().SerializeToString(), blobs)
+    compiled = coremltools.models.CompiledMLModel.from_asset(asset)
+    return {
+        "state": [(result / weights).tolist() == [2.0 * step] * 30 for step, result in enumerate(results, 1)],
+        "state is written": [state.read_state("total").tolist() == [0] * 30, str(state.read_state("total").dtype)],
+        "no such state": text(lambda: state.read_state("sum")),
+        "costs": {name: cost and cost.weight for name, cost in costs.items()},
+        "program's devices": [plan.get_compute_device_usage_for_mlprogram_operation(o) is not None for o in operations]
+        == [o.operator_name != "const" for o in operations],
+        "program in memory": next(iter(compiled.predict(x, compiled.make_state()).values())).tolist(),
+    }
+
+
 def queries(coremltools):
     from coremltools.models.compute_plan import MLComputePlan, MLModelStructure
 
@@ -125,7 +160,8 @@ def refusals(coremltools):
     custom = network().spec
     custom.neuralNetwork.layers[0].custom.className = "Sparkle"
     program = coremltools.proto.Model_pb2.Model(specificationVersion=8)
-    program.mlProgram.SetInParent()
+    block = program.mlProgram.functions["main"].block_specializations["CoreML7"]
+    block.operations.add(type="warp").outputs.add(name="w")
     compiled = coremltools.models.utils.compile_model(program)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -134,11 +170,8 @@ def refusals(coremltools):
         "warning": [str(warning.message) for warning in caught if warning.category is RuntimeWarning],
         "custom layer": text(lambda: refused.predict({"x": X})),
         "missing input": text(lambda: MLModel(spec).predict({})),
-        "state": text(lambda: MLModel(spec).make_state()),
+        "state of none": text(lambda: MLModel(spec).make_state()),
         "program": text(lambda: coremltools.models.CompiledMLModel(compiled)),
-        "program's structure": text(
-            lambda: coremltools.models.compute_plan.MLModelStructure.load_from_path(compiled),
-        ),
     }
 
 

@@ -45,9 +45,17 @@ def test_coremltools_says_what_cannot_be_run(found):
     assert "You will not be able to run predict()" in found["warning"][0]
     assert reason in found["warning"][0]
     assert found["missing input"] == "RuntimeError: input 'x' is missing; give a value for each of ['x']"
-    assert found["state"].startswith("RuntimeError: states belong to ML programs, which windfall does not run yet")
-    assert found["program"].startswith("RuntimeError: model.mlmodel cannot be run: type mlProgram: cannot be run yet")
-    assert found["program's structure"].startswith("RuntimeError: model.mlmodel is of type mlProgram, whose structure")
+    assert found["state of none"].endswith(".mlmodel keeps no states; predict without one")
+    assert found["program"].startswith("RuntimeError: model.mlmodel cannot be run: operator warp at 'w'; see all with")
+
+
+def test_coremltools_runs_programs_with_weights_and_states(found):
+    assert found["state"] == [True, True, True]
+    assert found["state is written"] == [True, "float16"]
+    assert found["no such state"] == "RuntimeError: there is no state 'sum'; states are 'total'"
+    assert found["costs"] == {"const": None, "mul": 0.25, "read_state": 0.25, "add": 0.25, "write_state": 0}
+    assert found["program's devices"]
+    assert found["program in memory"] == [2 * i for i in range(1, 31)]
 
 
 def test_custom_layers_are_refused_in_words_of_coremltools(found):

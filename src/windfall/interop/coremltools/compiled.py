@@ -1,20 +1,23 @@
-"""Compiled models, of a form of our own: a folder ``<name>.mlmodelc`` that holds ``model.mlmodel``.
+"""Compiled models, of a form of our own: a folder ``<name>.mlmodelc`` that holds the model as it was.
 
-Apple's form is not documented, and devices cannot load ours. It exists so that code which compiles a model, moves the
-folder and opens it works unchanged.
+Devices cannot load ours. It exists so that code which compiles a model, moves the folder and opens it works unchanged.
+Folders of Apple's compiler are opened too.
 """
 
 import atexit
 import shutil
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from windfall.errors import FormatError, UnsupportedError
+from windfall.errors import FormatError
 from windfall.model import Model
+from windfall.spec.package import write_package_files
 
 SUFFIX = ".mlmodelc"
-_MODEL = "model.mlmodel"
+_MODELS = ("model.mlmodel", "model.mlpackage")
 
 
 def write_compiled(model: Model, name: str) -> Path:
@@ -25,7 +28,7 @@ def write_compiled(model: Model, name: str) -> Path:
     """
     folder = Path(tempfile.mkdtemp(dir=_root())) / f"{name}{SUFFIX}"
     folder.mkdir()
-    model.save(folder / _MODEL)
+    model.save(folder / f"model{model.suffix}")
     return folder
 
 
@@ -34,24 +37,28 @@ def remove_compiled(folder: Path) -> None:
     shutil.rmtree(folder.parent, ignore_errors=True)
 
 
+def write_asset(spec: Any, blobs: Mapping[str, bytes]) -> Path:
+    """Write a model and the files with its weights as a package, which is removed at the end of the program.
+
+    Raises:
+        FormatError: A file's path leaves the model's folder.
+    """
+    package = Path(tempfile.mkdtemp(dir=_root())) / "model.mlpackage"
+    return write_package_files(package, spec, blobs)
+
+
 def model_path(path: str) -> Path:
-    """Return the model file behind a path: that of a model, or of a folder that ``write_compiled`` wrote.
+    """Return the model behind a path: that of a model, or of a folder that ``write_compiled`` wrote.
 
     Raises:
         FormatError: A compiled model is asked for, and there is none.
-        UnsupportedError: The folder is one that Apple's compiler wrote.
     """
     folder = Path(path)
     if folder.suffix != SUFFIX:
         return folder
     if not folder.is_dir():
         raise FormatError(f"cannot open {path}: there is no such folder; check the path")
-    if not (folder / _MODEL).exists():
-        raise UnsupportedError(
-            f"{folder.name} holds no {_MODEL}: windfall opens the compiled models that it made, not those of Apple's "
-            "compiler; compile the .mlmodel with coremltools.models.utils.compile_model"
-        )
-    return folder / _MODEL
+    return next((folder / name for name in _MODELS if (folder / name).exists()), folder)
 
 
 @cache

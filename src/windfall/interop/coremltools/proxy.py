@@ -9,15 +9,19 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numpy.typing import NDArray
 
 from windfall.errors import UnsupportedError
-from windfall.interop.coremltools.compiled import model_path, remove_compiled, write_compiled
-from windfall.interop.coremltools.devices import MLComputePlanProxy, cpu_devices, model_structure
-from windfall.interop.coremltools.errors import as_runtime_errors, refuse
+from windfall.interop.coremltools.compiled import model_path, remove_compiled, write_asset, write_compiled
+from windfall.interop.coremltools.devices import MLComputePlanProxy, cpu_devices
+from windfall.interop.coremltools.errors import as_runtime_errors
+from windfall.interop.coremltools.structure import model_structure
 from windfall.interop.coremltools.versions import with_lowest_version
 from windfall.model import Model, load
 from windfall.spec.proto import NEWEST_SPECIFICATION, Model_pb2
+from windfall.state import State
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _OPEN_FILES_ARE_LOCKED = os.name == "nt"
 _MOST_LISTED = 3
-_STATES = "states belong to ML programs, which windfall does not run yet; predict without a state"
 
 
 class MLModelAssetProxy:
@@ -39,15 +42,36 @@ class MLModelAssetProxy:
         self.source = source
 
 
+class MLStateProxy:
+    """The states of a sequence of predictions, under the names that coremltools' ``MLState`` calls them by.
+
+    Args:
+        state: What ``Model.make_state`` gave.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def read_state(self, name: str) -> NDArray[Any]:
+        """Return a copy of what a state holds; see ``State.read``."""
+        with as_runtime_errors():
+            return self.state.read(name)
+
+    def write_state(self, name: str, value: Any) -> None:
+        """Let a state hold an array; see ``State.write``."""
+        with as_runtime_errors():
+            self.state.write(name, value)
+
+
 class MLModelProxy:
     """One model, opened.
 
     It is compiled on its first prediction, for the shapes given then: default shapes need not make sense.
 
     Args:
-        path: The path of an ``.mlmodel``, or of an ``.mlmodelc`` that ``compileModel`` made.
+        path: The path of an ``.mlmodel`` or ``.mlpackage``, or of an ``.mlmodelc``.
         compute_units: The name of a member of ``coremltools.ComputeUnit``.
-        function_name: The function to run: only ML programs have several, so it is empty or ``main``.
+        function_name: The function to run, where the model is an ML program of several; else empty or ``main``.
         optimization_hints: Hints for Apple's devices; they mean nothing here.
         asset: What to open in place of the path.
 
@@ -70,23 +94,24 @@ class MLModelProxy:
         self._name = Path(path).stem if asset is None else "model"
         self._compiled_path = path if path.endswith(".mlmodelc") else None
         with as_runtime_errors():
-            if function_name not in ("", "main"):
-                raise UnsupportedError(
-                    f"function_name is {function_name!r}, which only an ML program of several functions has; "
-                    "windfall does not run those yet"
-                )
             source = _released(model_path(path) if asset is None else asset.source)
-            self._model = load(source, compute_units=compute_units.lower(), threads=self.threads)
+            self._model = load(
+                source,
+                compute_units=compute_units.lower(),
+                threads=self.threads,
+                # Models without functions are said to have one of this name.
+                function="" if function_name == "main" else function_name,
+            )
             _refuse_unsupported(self._model)
         self._load_duration = time.perf_counter_ns() - start
         self._predict_duration: int | None = None
 
-    def predict(self, inputs: Mapping[str, Any], state: object = None) -> dict[str, Any]:
+    def predict(self, inputs: Mapping[str, Any], state: MLStateProxy | None = None) -> dict[str, Any]:
         """Run the model once.
 
         Args:
             inputs: A value for each input: NumPy arrays, numbers, strings, Pillow images.
-            state: None.
+            state: What ``newState`` gave, for a model that keeps states.
 
         Returns:
             A value for each output: NumPy arrays, numbers, strings, dictionaries, Pillow images. Colour images have
@@ -95,17 +120,20 @@ class MLModelProxy:
         Raises:
             RuntimeError: The inputs do not fit the model, or it cannot be run.
         """
-        if state is not None:
-            refuse(_STATES)
-        return self._timed(lambda: self._predict(inputs))
+        return self._timed(lambda: self._predict(inputs, None if state is None else state.state))
 
     def batchPredict(self, inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:  # noqa: N802  # their name
         """Run the model once for each of several inputs."""
         return self._timed(lambda: [self._predict(one) for one in inputs])
 
-    def newState(self) -> NoReturn:  # noqa: N802  # their name
-        """Refuse: no type of model that runs here has states."""
-        refuse(_STATES)
+    def newState(self) -> MLStateProxy:  # noqa: N802  # their name
+        """Return a new state of zeros.
+
+        Raises:
+            RuntimeError: The model keeps no states.
+        """
+        with as_runtime_errors():
+            return MLStateProxy(self._model.make_state())
 
     def get_compiled_model_path(self) -> str:
         """Return the folder that this model was opened from, or a new one that lives as long as this object."""
@@ -166,8 +194,7 @@ class MLModelProxy:
     def get_model_structure(path: str) -> Any:
         """Return the structure of a model, by its path, as coremltools' ``MLModelStructure``."""
         with as_runtime_errors():
-            file = model_path(path)
-            return model_structure(load(file).spec, file.name)
+            return model_structure(load(model_path(path)).message)
 
     @classmethod
     def get_compute_plan(cls, path: str, compute_units: str) -> Any:  # noqa: ARG003  # one device, whatever is asked for
@@ -186,15 +213,19 @@ class MLModelProxy:
     def create_model_asset_from_memory(spec: bytes, blobs: Mapping[str, bytes]) -> Any:
         """Return a serialized model as coremltools' ``MLModelAsset``.
 
-        Raises:
-            RuntimeError: The bytes are no model, or there are weights beside them.
-        """
-        if blobs:
-            refuse(f"blob_mapping has {len(blobs)} files: only ML programs have those, and windfall runs none yet")
-        return _asset(_parsed(spec))
+        Args:
+            spec: The model.
+            blobs: Files with its weights, by their paths: ``weights/weight.bin``.
 
-    def _predict(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: _with_alpha(value) for name, value in self._model.predict(inputs).items()}
+        Raises:
+            RuntimeError: The bytes are no model, or a path leaves the model's folder.
+        """
+        message = _parsed(spec)
+        with as_runtime_errors():
+            return _asset(write_asset(message, blobs) if blobs else message)
+
+    def _predict(self, inputs: Mapping[str, Any], state: State | None = None) -> dict[str, Any]:
+        return {name: _with_alpha(value) for name, value in self._model.predict(inputs, state).items()}
 
     def _timed(self, predict: Callable[[], _T]) -> _T:
         start = time.perf_counter_ns()
