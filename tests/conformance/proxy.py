@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.conformance.calls import CALLS
 from windfall.interop.coremltools import MLModelProxy
-
-CALLS = {"models": 0, "predictions": 0}
-"""How many models were opened and predictions asked for since the counts were last set to 0."""
 
 
 class CountingProxy(MLModelProxy):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,15 @@ class Result:
         """The test's file."""
         return self.name.split("::", maxsplit=1)[0]
 
+    @property
+    def package(self) -> str:
+        """The file's folder; those inside a folder ``tests`` count as one.
+
+        >>> Result("converters/mil/mil/ops/tests/iOS17/test_conv.py::test_it", "passed", True).package
+        'converters/mil/mil/ops/tests'
+        """
+        return re.sub(r"/tests/.*", "/tests", self.file.rpartition("/")[0])
+
 
 def short_name(path: Path, node_id: str) -> str:
     """Return a test's name without the place where coremltools is installed.
@@ -35,32 +44,68 @@ def short_name(path: Path, node_id: str) -> str:
     >>> short_name(Path("lib/coremltools/test/neural_network/test_model.py"), "test_model.py::MLModelTest::test_save")
     'test/neural_network/test_model.py::MLModelTest::test_save'
     """
-    inside = path.parts[path.parts.index("coremltools") + 1 :]
-    return "/".join(inside) + node_id[node_id.index("::") :]
+    places = [index for index, part in enumerate(path.parts) if part == "coremltools"]
+    return "/".join(path.parts[places[-1] + 1 :]) + node_id[node_id.index("::") :]
 
 
-def tally(results: Iterable[Result], reasons: int = 25) -> list[str]:
-    """Return the lines of the report: a row for each file, a total, and the most frequent reasons of failures."""
+def reason_pattern(reason: str) -> str:
+    """Return a reason without the names and numbers that differ from test to test."""
+    return re.sub(r"\S+\.(mlmodel|mlpackage|mlmodelc)\b|'[^']*'|[-+]?\d[\d.e+-]*", "..", reason)[:160]
+
+
+def tally(
+    results: Iterable[Result], expected_for: Callable[[str], object | None], by_file: bool = False, reasons: int = 25
+) -> list[str]:
+    """Return the lines of the report: a table, why tests were expected to fail, and why others failed.
+
+    Args:
+        results: What became of the tests.
+        expected_for: Gives the reason for which a test is expected to fail, None if it is not.
+        by_file: A row for each file, not for each package.
+        reasons: How many reasons of unexpected failures to show, the most frequent first.
+    """
     results = list(results)
-    by_file: defaultdict[str, list[Result]] = defaultdict(list)
+    failed = [r for r in results if r.reached and r.outcome == "failed"]
+    listed = {r.name: str(reason) for r in failed if (reason := expected_for(r.name)) is not None}
+    unlisted = [reason_pattern(r.reason) for r in failed if r.name not in listed]
+    return [
+        *_table(results, listed.keys(), by_file),
+        *_frequent("expected failures:", listed.values(), len(listed)),
+        *_frequent("unexpected failures:", unlisted, reasons),
+    ]
+
+
+def pass_rate(results: Iterable[Result]) -> str:
+    """Return the line that sums it up."""
+    outcomes = Counter(r.outcome for r in results if r.reached)
+    judged = outcomes["passed"] + outcomes["failed"]
+    rate = f", {outcomes['passed'] / judged:.1%}" if judged else ""
+    return f"{outcomes['passed']} of {judged} tests that reached windfall passed{rate}"
+
+
+def _frequent(title: str, reasons: Iterable[str], limit: int) -> list[str]:
+    counts = Counter(reasons)
+    return ["", title, *(f"{count:6d}  {reason}" for reason, count in counts.most_common(limit))] if counts else []
+
+
+def _table(results: Sequence[Result], listed: Iterable[str], by_file: bool) -> list[str]:
+    listed = frozenset(listed)
+    rows: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
-        by_file[result.file].append(result)
-    width = max((len(name) for name in by_file), default=0)
-    rows = [_row(name, group, width) for name, group in sorted(by_file.items())]
-    why = Counter(_pattern(r.reason) for r in results if r.reached and r.outcome == "failed")
-    frequent = [f"{count:6d}  {reason}" for reason, count in why.most_common(reasons)]
-    header = f"{'':{width}}  reached  passed  failed    rate  no engine"
-    return [header, *rows, _row("total", results, width), "", "why tests that reached windfall failed:", *frequent]
+        rows[result.file if by_file else result.package].append(result)
+    width = max(map(len, ["total", *rows]))
+    header = f"{'':{width}}  reached  passed  failed  expected    rate  no engine"
+    return [
+        header,
+        *(_row(name, group, listed, width) for name, group in sorted(rows.items())),
+        _row("total", results, listed, width),
+    ]
 
 
-def _row(name: str, results: list[Result], width: int) -> str:
+def _row(name: str, results: Sequence[Result], listed: frozenset[str], width: int) -> str:
     outcomes = Counter(r.outcome for r in results if r.reached)
     judged = outcomes["passed"] + outcomes["failed"]
     rate = f"{outcomes['passed'] / judged:7.1%}" if judged else "      -"
-    unreached = sum(not r.reached for r in results)
-    return f"{name:{width}}  {judged:7d} {outcomes['passed']:7d} {outcomes['failed']:7d} {rate} {unreached:10d}"
-
-
-def _pattern(reason: str) -> str:
-    """Return a reason without the names and numbers that differ from test to test."""
-    return re.sub(r"\S+\.mlmodel\b|'[^']*'|[-+]?\d[\d.e+-]*", "..", reason)[:160]
+    expected = sum(r.name in listed for r in results)
+    counts = f"{judged:7d} {outcomes['passed']:7d} {outcomes['failed']:7d} {expected:9d}"
+    return f"{name:{width}}  {counts} {rate} {sum(not r.reached for r in results):10d}"

@@ -71,6 +71,11 @@ def test_transpose_is_numpys(x: NDArray[Any], data: st.DataObject) -> None:
     np.testing.assert_array_equal(run_layer("transpose", x, axes=axes), x.transpose(axes))
 
 
+def test_three_axes_of_a_picture_leave_its_batch_alone() -> None:
+    x = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5)
+    np.testing.assert_array_equal(run_layer("transpose", x, axes=[1, 2, 0]), x.transpose(0, 2, 3, 1))
+
+
 def test_transpose_of_the_example() -> None:
     assert run_layer("transpose", np.ones((6, 7, 8, 9)), axes=[3, 1, 2, 0]).shape == (9, 7, 8, 6)
 

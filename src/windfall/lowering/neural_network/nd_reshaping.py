@@ -169,15 +169,18 @@ def lower_transpose(ctx: LayerContext, x: Value) -> Value:
         x: Any shape.
 
     Returns:
-        The shape whose axis i is the input's axis ``axes[i]``.
+        The shape whose axis i is the input's axis ``axes[i]``; three axes of a rank 4 input are those behind its batch.
 
     Raises:
         LoweringError: ``axes`` does not name each axis of x once.
     """
     axes, rank = [int(axis) for axis in ctx.params.axes], ctx.rank(x)
-    if sorted(axes) != list(range(rank)):
+    # Behind a picture, which has rank 4, coremltools' make_image_input writes three axes.
+    batch = 1 if (rank, len(axes)) == (4, 3) else 0
+    perm = [*range(batch), *(batch + axis for axis in axes)]
+    if sorted(perm) != list(range(rank)):
         raise ctx.error("axes", f"must be 0 to {rank - 1} in any order for an input of rank {rank}")
-    return ctx.op("Transpose", x, perm=axes)
+    return ctx.op("Transpose", x, perm=perm)
 
 
 def lower_get_shape(ctx: LayerContext, x: Value) -> Value:
