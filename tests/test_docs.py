@@ -8,10 +8,11 @@ import click
 import numpy as np
 import pytest
 from PIL import Image
-from scripts.generate_docs import contexts, outdated
+from scripts.generate_docs import contexts, files_testing, operators, outdated
 
 import windfall
 from tests.support import run_layer
+from windfall.lowering.neural_network.layers import LOWERINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("examples/*/*.md"))]
@@ -26,6 +27,31 @@ def blocks(page: Path) -> list[str]:
 
 def test_the_generated_pages_are_up_to_date() -> None:
     assert outdated() == [], "run: make docs"
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        ("sin", ["Sin"]),  # of a table that all layers of one input share
+        ("softmaxND", ["Softmax"]),
+        ("reorganizeData", ["DepthToSpace", "SpaceToDepth"]),
+        ("getShape", ["Cast", "Shape"]),
+        ("squeeze", ["Reshape", "Squeeze"]),
+        ("loopBreak", []),
+    ],
+)
+def test_operators_of_layers(layer: str, expected: list[str]) -> None:
+    assert operators(layer) == expected
+
+
+def test_operators_inside_of_loops_and_of_reductions_are_found() -> None:
+    assert {"Loop", "Gather"} <= set(operators("loop"))
+    assert {"ReduceMax", "ArgMax", "Log"} <= set(operators("reduce"))
+
+
+@pytest.mark.parametrize("layer", LOWERINGS)
+def test_every_layer_that_runs_has_a_test(layer: str) -> None:
+    assert files_testing(layer)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

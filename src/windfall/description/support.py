@@ -6,6 +6,8 @@ from typing import Any
 
 from windfall.description.parts import pipeline_members
 from windfall.description.weights import NEURAL_NETWORK
+from windfall.lowering.classical.model import LOWERINGS as CLASSICAL
+from windfall.lowering.ml_program.program import gaps as program_gaps
 from windfall.lowering.neural_network.network import gaps
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
@@ -56,6 +58,11 @@ def unsupported(spec: Any, member: str = "") -> Iterator[str]:
     prefix = f"model {member!r}: " if member else ""
     if kind in NEURAL_NETWORK_TYPES:
         yield from (f"{prefix}layer {gap}" for gap in gaps(spec))
+        return
+    if kind == "mlProgram":
+        yield from (f"{prefix}{gap}" for gap in program_gaps(spec.mlProgram))
+        return
+    if kind in CLASSICAL:
         return
     members = pipeline_members(spec)
     if not members or not member:

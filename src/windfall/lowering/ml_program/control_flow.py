@@ -169,7 +169,7 @@ class _Loop:
         results = [*scope.lower_block(self.body), *(_state(scope, name) for name in self.states)]
         self._check_types(results)
         goes_on = self._condition(scope.nested(ctx, graph), results)
-        limit = within_limit(graph, iteration)
+        limit = within_limit(graph, iteration, MOST_ITERATIONS)
         graph.add_result(graph.op("And", goes_on, limit))
         for result in results:
             graph.add_result(result)

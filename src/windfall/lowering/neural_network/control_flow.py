@@ -340,7 +340,7 @@ class _Loop:
             self._lower_condition(body, parts[0] if parts else None)
             parts.append(self._condition_holds(body))
         if self.limited:
-            parts.append(within_limit(body.graph, iteration))
+            parts.append(within_limit(body.graph, iteration, MOST_ITERATIONS))
         if not parts:
             return body.constant(np.bool_(True))
         return reduce(lambda one, other: body.op("And", one, other), parts)
