@@ -12,7 +12,7 @@ import numpy as np
 
 from windfall.graph.builder import Dim
 from windfall.lowering.context import GraphContext, Value
-from windfall.lowering.windows import Sizes, Window, onnx_pads
+from windfall.lowering.windows import Sizes, Window, onnx_pads, padded_same
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def needs_sizes(window: Window, padding: Padding) -> bool:
 
 def maximum(ctx: GraphContext, x: Value, window: Window, padding: Padding) -> Value:
     """Return the maximum of each window over [N, C, *D]; none may be empty."""
+    x, padding = _worked_out(ctx, x, window, padding, -np.inf)
     return ctx.op("MaxPool", x, **window.attributes(), **padding.attributes())
 
 
@@ -101,6 +102,10 @@ def mean(ctx: GraphContext, x: Value, window: Window, padding: Padding, *, count
         padding: The padding; ``needs_sizes`` must not hold if it counts, ``may_be_empty`` not if it does not.
         count_padding: Whether the declared padding counts as zeros.
     """
+    whole, rest = _worked_out(ctx, x, window, padding, 0)
+    if rest is not padding:
+        average = _average(ctx, whole, window, {}, count_padding=True)
+        return average if count_padding else ctx.op("Div", average, _share_of_pixels(ctx, x, window, padding))
     if not count_padding:
         return _average(ctx, x, window, padding.attributes(), count_padding=False)
     if not any(padding.beyond) and not padding.ceil and not may_be_empty(window, padding):
@@ -114,6 +119,7 @@ def l2(ctx: GraphContext, x: Value, window: Window, padding: Padding) -> Value:
     """Return sqrt(sum of squares) of each window over [N, C, *D]; ``needs_sizes`` must not hold."""
     # sqrt(mean of squares * window size); OpenVINO has no LpPool.
     squares = ctx.op("Mul", x, x)
+    squares, padding = _worked_out(ctx, squares, window, padding, 0)
     attributes = padding.attributes()
     if padding.ceil:
         count = len(window.kernel)
@@ -125,6 +131,25 @@ def l2(ctx: GraphContext, x: Value, window: Window, padding: Padding) -> Value:
         squares, attributes = _pad(ctx, squares, attributes["pads"]), {}
     average = _average(ctx, squares, window, attributes, count_padding=True)
     return ctx.op("Sqrt", ctx.op("Mul", average, ctx.floats(np.prod(window.kernel))))
+
+
+def _worked_out(ctx: GraphContext, x: Value, window: Window, padding: Padding, fill: float) -> tuple[Value, Padding]:
+    """Add the padding that the engine is to work out where ONNX Runtime would not: steps larger than the window.
+
+    For these its pooling takes a negative padding, which is to be none.
+    """
+    auto_pad = padding.declared.get("auto_pad")
+    if auto_pad is None or all(stride <= kernel for stride, kernel in zip(window.stride, window.kernel, strict=True)):
+        return x, padding
+    padded = padded_same(ctx, x, window, lower=auto_pad == "SAME_LOWER", fill=fill)
+    return padded, Padding({})
+
+
+def _share_of_pixels(ctx: GraphContext, x: Value, window: Window, padding: Padding) -> Value:
+    """Return which part of each window is no padding, [1, 1, *D_out]."""
+    sizes = ctx.op("Concat", ctx.integers([1, 1]), ctx.sizes(x, 2), axis=0)
+    ones, _ = _worked_out(ctx, ctx.op("Expand", ctx.floats(1), sizes), window, padding, 0)
+    return _average(ctx, ones, window, {}, count_padding=True)
 
 
 def _average(ctx: GraphContext, x: Value, window: Window, attributes: dict[str, Any], *, count_padding: bool) -> Value:

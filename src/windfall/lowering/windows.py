@@ -69,14 +69,15 @@ def same_attributes(window: Window, dims: Sequence[Dim], *, lower: bool) -> dict
     return {"pads": onnx_pads(edges)}
 
 
-def padded_same(ctx: GraphContext, x: Value, window: Window, *, lower: bool) -> Value:
-    """Add that padding, of zeros, by nodes that work it out at run time; engines do not for a dilated window.
+def padded_same(ctx: GraphContext, x: Value, window: Window, *, lower: bool, fill: float = 0) -> Value:
+    """Add that padding by nodes that work it out at run time, for the windows for which engines do not.
 
     Args:
         ctx: The graph being built.
         x: [N, C, *D].
         window: The window over D.
-        lower: Where an odd entry goes.
+        lower: Whether an odd entry goes to the start.
+        fill: What is added.
     """
     sizes, stride = ctx.sizes(x, 2), ctx.integers(window.stride)
     # max(0, (ceil(size / stride) - 1) * stride + extent - size)
@@ -86,7 +87,7 @@ def padded_same(ctx: GraphContext, x: Value, window: Window, *, lower: bool) -> 
     small = ctx.op("Div", total, ctx.integers(2))
     large = ctx.op("Sub", total, small)
     pads = ctx.op("Concat", *((large, small) if lower else (small, large)), axis=0)
-    return ctx.op("Pad", x, pads, None, ctx.integers(range(2, ctx.rank(x))))
+    return ctx.op("Pad", x, pads, ctx.floats(fill), ctx.integers(range(2, ctx.rank(x))))
 
 
 def cut(total: int, *, lower: bool = False) -> Edge:

@@ -64,17 +64,35 @@ def test_the_batch_becomes_blocks_and_blocks_the_batch(
     [
         ("depth_to_space", {"block_size": 0}, r"block_size is \[0, 0\], must be at least 1 along H and W"),
         ("depth_to_space", {"block_size": 2}, "block_size is 2, its square must divide the number of channels, 3"),
-        ("pixel_shuffle", {"upscale_factor": 2}, "upscale_factor is 2, its square must divide the number of channels, 3"),
+        (
+            "pixel_shuffle",
+            {"upscale_factor": 2},
+            "upscale_factor is 2, its square must divide the number of channels, 3",
+        ),
         ("space_to_depth", {"block_size": 2}, r"block_size is \[2, 2\], must divide the height and width, \[4, 5\]"),
         ("pixel_unshuffle", {"downscale_factor": 3}, r"downscale_factor is \[3, 3\], must divide the height and width"),
-        ("space_to_batch", {"block_shape": [2, 2], "paddings": np.zeros(4, int)}, r"paddings is \[0, 0, 0, 0\], must be two"),
-        ("space_to_batch", {"block_shape": [2], "paddings": np.zeros((2, 2), int)}, r"block_shape is \[2\], must be at least 1"),
-        ("batch_to_space", {"block_shape": [2, 2], "crops": np.zeros((2, 2), int)},
-         r"block_shape is \[2, 2\], its product must divide the batch of 1"),
-        ("batch_to_space", {"block_shape": [1, 1], "crops": np.array([[3, 2], [0, 0]])},
-         r"crops is \[\[3, 2\], \[0, 0\]\], must be at most \[4, 5\] along each axis"),
+        (
+            "space_to_batch",
+            {"block_shape": [2, 2], "paddings": np.zeros(4, int)},
+            r"paddings is \[0, 0, 0, 0\], must be two",
+        ),
+        (
+            "space_to_batch",
+            {"block_shape": [2], "paddings": np.zeros((2, 2), int)},
+            r"block_shape is \[2\], must be at least 1",
+        ),
+        (
+            "batch_to_space",
+            {"block_shape": [2, 2], "crops": np.zeros((2, 2), int)},
+            r"block_shape is \[2, 2\], its product must divide the batch of 1",
+        ),
+        (
+            "batch_to_space",
+            {"block_shape": [1, 1], "crops": np.array([[3, 2], [0, 0]])},
+            r"crops is \[\[3, 2\], \[0, 0\]\], must be at most \[4, 5\] along each axis",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(operator: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(windfall.LoweringError, match=message):
         run_operator(operator, [Output(np.float32, [None] * 4)], x=Input(np.zeros((1, 3, 4, 5))), **arguments)

@@ -41,7 +41,12 @@ def test_one_hot_has_ones_by_default() -> None:
 
 
 @few
-@given(start=st.integers(-8, 8), end=st.integers(-8, 8), step=st.integers(-3, 3).filter(bool), scale=st.sampled_from([1, 0.1]))
+@given(
+    start=st.integers(-8, 8),
+    end=st.integers(-8, 8),
+    step=st.integers(-3, 3).filter(bool),
+    scale=st.sampled_from([1, 0.1]),
+)
 def test_range_1d_is_numpys(start: int, end: int, step: int, scale: float) -> None:
     for dtype in (np.int32, np.float32):
         numbers = [np.array(n * (scale if dtype == np.float32 else 1), dtype) for n in (start, end, step)]
@@ -68,13 +73,29 @@ def test_a_range_of_float16_is_as_long_as_float16_has_it() -> None:
         ("fill", {"shape": np.array(3)}, r"shape is of shape \[\], must be a vector"),
         ("fill", {"shape": np.array([2, -1])}, "arguments do not fit the operator"),
         ("fill", {"shape": np.array([2**31 - 1] * 2)}, "arguments do not fit the operator"),
-        ("fill_like", {"ref_tensor": Input(np.ones(1)), "value": np.ones(2)}, r"value is \[1.0, 1.0\], must be one value"),
-        ("one_hot", {"indices": Input(np.array([1])), "one_hot_vector_size": -1}, "one_hot_vector_size is -1, must be at"),
-        ("one_hot", {"indices": Input(np.array([1])), "one_hot_vector_size": 2, "axis": 2}, "axis is 2, must be -2 to 1"),
-        ("range_1d", {"start": 0.0, "end": Input(np.float32(1)), "step": 0.0}, "step is 0.0, must be a number other than 0"),
+        (
+            "fill_like",
+            {"ref_tensor": Input(np.ones(1)), "value": np.ones(2)},
+            r"value is \[1.0, 1.0\], must be one value",
+        ),
+        (
+            "one_hot",
+            {"indices": Input(np.array([1])), "one_hot_vector_size": -1},
+            "one_hot_vector_size is -1, must be at",
+        ),
+        (
+            "one_hot",
+            {"indices": Input(np.array([1])), "one_hot_vector_size": 2, "axis": 2},
+            "axis is 2, must be -2 to 1",
+        ),
+        (
+            "range_1d",
+            {"start": 0.0, "end": Input(np.float32(1)), "step": 0.0},
+            "step is 0.0, must be a number other than 0",
+        ),
         ("range_1d", {"start": 0.0, "end": np.inf, "step": 1.0}, "end is inf, must be finite"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(operator: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(windfall.LoweringError, match=message):
         run_operator(operator, [Output(np.float32, [None])], **arguments)

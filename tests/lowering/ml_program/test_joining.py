@@ -56,19 +56,36 @@ def test_a_part_that_does_not_come_out_even_makes_the_prediction_fail() -> None:
 @pytest.mark.parametrize(
     ("operator", "arguments", "message"),
     [
-        ("concat", {"values": [Input(np.ones(2)), Input(np.ones((2, 1)))], "axis": 0},
-         r"values is tensors of ranks \[1, 2\], must all have the same rank"),
+        (
+            "concat",
+            {"values": [Input(np.ones(2)), Input(np.ones((2, 1)))], "axis": 0},
+            r"values is tensors of ranks \[1, 2\], must all have the same rank",
+        ),
         ("concat", {"values": [Input(np.ones(2))], "axis": 1}, "axis is 1, must be -1 to 0"),
-        ("concat", {"values": [Input(np.ones(2)), Input(np.ones(3))], "axis": 0, "interleave": True},
-         "arguments do not fit the operator"),
+        (
+            "concat",
+            {"values": [Input(np.ones(2)), Input(np.ones(3))], "axis": 0, "interleave": True},
+            "arguments do not fit the operator",
+        ),
         ("stack", {"values": [Input(np.ones(2))], "axis": 2}, "axis is 2, must be -2 to 1"),
-        ("split", {"x": Input(np.ones(3)), "axis": 0, "num_splits": 3}, "num_splits is 3, must stand for the 2 outputs of"),
+        (
+            "split",
+            {"x": Input(np.ones(3)), "axis": 0, "num_splits": 3},
+            "num_splits is 3, must stand for the 2 outputs of",
+        ),
         ("split", {"x": Input(np.ones(3)), "axis": 0}, "num_splits must stand for the 2 outputs of the operation"),
-        ("split", {"x": Input(np.ones(3)), "axis": 0, "num_splits": 2}, "num_splits is 2, must divide 3, the size of axis 0"),
-        ("split", {"x": Input(np.ones(3)), "axis": 0, "split_sizes": np.array([1, 1])},
-         r"split_sizes is \[1, 1\], must be sizes that are 3 together"),
+        (
+            "split",
+            {"x": Input(np.ones(3)), "axis": 0, "num_splits": 2},
+            "num_splits is 2, must divide 3, the size of axis 0",
+        ),
+        (
+            "split",
+            {"x": Input(np.ones(3)), "axis": 0, "split_sizes": np.array([1, 1])},
+            r"split_sizes is \[1, 1\], must be sizes that are 3 together",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(operator: str, arguments: dict[str, Any], message: str) -> None:
     outputs = [Output(np.float32, [None])] * (2 if operator == "split" else 1)
     with pytest.raises(windfall.LoweringError, match=message):

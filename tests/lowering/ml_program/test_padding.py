@@ -42,10 +42,18 @@ def test_tile(dtype: Any, reps: list[int]) -> None:
 @pytest.mark.parametrize(
     ("operator", "arguments", "message"),
     [
-        ("pad", {"pad": np.array([1, 1]), "mode": "wrap"}, "mode is 'wrap', must be one of constant, reflect, replicate"),
+        (
+            "pad",
+            {"pad": np.array([1, 1]), "mode": "wrap"},
+            "mode is 'wrap', must be one of constant, reflect, replicate",
+        ),
         ("pad", {"pad": np.array([1, 1, 1])}, r"pad is of shape \[3\], must be two numbers for each of at most 2 axes"),
         ("pad", {"pad": np.array([0, -1])}, r"pad is \[\[0, -1\]\], must be 0 to 2147483647 at every edge"),
-        ("pad", {"pad": np.array([0, 3]), "mode": "reflect"}, r"pad is \[\[0, 3\]\], must be smaller than the sizes \[3\]"),
+        (
+            "pad",
+            {"pad": np.array([0, 3]), "mode": "reflect"},
+            r"pad is \[\[0, 3\]\], must be smaller than the sizes \[3\]",
+        ),
         ("tile", {"reps": np.array([1])}, r"reps is of shape \[1\], must be 2 numbers for an x of rank 2"),
         ("tile", {"reps": np.array([1, 0])}, r"reps is \[1, 0\], must be at least 1 along each axis"),
     ],

@@ -8,11 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Output, check_operator, run_operator
+from tests.programs import (
+    DATA_TYPES,
+    ArrayType,
+    Input,
+    Name,
+    Output,
+    add_input,
+    add_operation,
+    check_operator,
+    new_program,
+    run_operator,
+    set_type,
+)
 
 import windfall
+from windfall.runtime.serialized import IN_PLACE
 
 NARROW = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.bool_]
+
+COMPUTED = st.sampled_from([("begin", "end"), ("begin",), ("end",)])
 
 
 def ints(*numbers: int) -> NDArray[np.int32]:
@@ -58,7 +73,7 @@ def test_slice_by_index_is_numpys(dims: list[int], data: st.DataObject) -> None:
     arguments = columns(drawn)
     expected = x[python_slices(drawn)]
     check_operator("slice_by_index", expected, x=Input(x), **arguments)
-    fed = {name: Input(ints(*arguments.pop(name))) for name in ("begin", "end")}
+    fed = {name: Input(ints(*arguments.pop(name))) for name in data.draw(COMPUTED)}
     check_operator("slice_by_index", expected, x=Input(x), **fed, **arguments)
 
 
@@ -73,7 +88,7 @@ def test_slice_update_is_numpys(dims: list[int], data: st.DataObject) -> None:
     update = random(2, x[python_slices(drawn)].shape)
     expected[python_slices(drawn)] = update
     check_operator("slice_update", expected, x=Input(x), update=Input(update), **arguments)
-    fed = {name: Input(ints(*arguments.pop(name))) for name in ("begin", "end")}
+    fed = {name: Input(ints(*arguments.pop(name))) for name in data.draw(COMPUTED)}
     check_operator("slice_update", expected, x=Input(x), update=Input(update), **fed, **arguments)
 
 
@@ -111,6 +126,45 @@ def test_an_update_of_a_cache_writes_rows_of_it() -> None:
     check_operator("slice_update", expected, x=Input(x), update=Input(columns_), **bounds)
 
 
+def cache() -> Any:
+    """Return a model that writes a row to a state, at a place that it is given, and returns the state."""
+    spec, function, block = new_program()
+    dims, row = (1, 2, 4, 3), (1, 2, 1, 3)
+    state = function.inputs.add(name="cache").type.stateType.wrappedType
+    set_type(state, DATA_TYPES[np.dtype(np.float32)], dims)
+    described = spec.description.state.add(name="cache").type.stateType.arrayType
+    described.shape.extend(dims)
+    described.dataType = ArrayType.FLOAT32
+    add_input(spec, function, "row", np.ones(row, np.float32), row)
+    for name in ("begin", "end"):
+        add_input(spec, function, name, ints(0, 0, 0, 0), (4,))
+    names = {name: Name(name) for name in ("begin", "end")}
+    masks = {name: np.array([True, True, False, True]) for name in ("begin_mask", "end_mask")}
+    whole = Output(np.float32, dims)
+    add_operation(block, "read_state", {"before": whole}, input_=Name("cache"))
+    add_operation(block, "slice_update", {"new": whole}, x=Name("before"), update=Name("row"), **names, **masks)
+    add_operation(block, "write_state", {}, input_=Name("cache"), data=Name("new"))
+    add_operation(block, "read_state", {"after": whole}, input_=Name("cache"))
+    block.outputs.append("after")
+    spec.description.output.add(name="after").type.multiArrayType.dataType = ArrayType.FLOAT32
+    return spec
+
+
+def test_a_state_is_updated_where_it_lies() -> None:
+    model = windfall.load(cache())
+    graph = model.compiled.graph
+    (update,) = [node for node in graph.graph if node.op_type == "ScatterND"]
+    assert update.inputs[0].name == "cache"
+    assert "cache" in graph.metadata_props[IN_PLACE]
+    state, expected = model.make_state(), np.zeros((1, 2, 4, 3), np.float32)
+    for place in (2, 0, 3):
+        row = random(place, (1, 2, 1, 3))
+        expected[:, :, place : place + 1] = row
+        bounds = {"begin": ints(0, 0, place, 0), "end": ints(0, 0, place + 1, 0)}
+        np.testing.assert_array_equal(model.predict({"row": row, **bounds}, state)["after"], expected)
+    np.testing.assert_array_equal(state.read("cache"), expected)
+
+
 def test_an_update_of_all_is_the_update() -> None:
     update = random(1, (2, 3))
     bounds = {"begin": ints(0, 0), "end": ints(2, 3)}
@@ -120,7 +174,9 @@ def test_an_update_of_all_is_the_update() -> None:
 def test_what_an_update_cannot_fill_makes_the_prediction_fail() -> None:
     bounds = {"begin": Input(ints(4)), "end": Input(ints(7))}
     with pytest.raises(windfall.WindfallError):
-        run_operator("slice_update", [Output(np.float32, (5,))], x=Input(np.zeros(5)), update=Input(np.ones(3)), **bounds)
+        run_operator(
+            "slice_update", [Output(np.float32, (5,))], x=Input(np.zeros(5)), update=Input(np.ones(3)), **bounds
+        )
 
 
 @pytest.mark.parametrize(
@@ -184,20 +240,43 @@ def test_sliding_windows(axis: int, size: int, stride: int | None) -> None:
 @pytest.mark.parametrize(
     ("operator", "arguments", "message"),
     [
-        ("slice_by_index", {"begin": ints(0), "end": ints(1, 1)}, r"begin is of shape \[1\], must be 2 numbers for an x"),
-        ("slice_by_index", {"begin": ints(0, 0), "end": ints(1, 1), "stride": ints(1, 0)}, r"stride is \[1, 0\], must be"),
-        ("slice_by_index", {"begin": ints(0, 0), "end": ints(1, 1), "end_mask": [True]}, r"end_mask is \[True\], must be 2"),
+        (
+            "slice_by_index",
+            {"begin": ints(0), "end": ints(1, 1)},
+            r"begin is of shape \[1\], must be 2 numbers for an x",
+        ),
+        (
+            "slice_by_index",
+            {"begin": ints(0, 0), "end": ints(1, 1), "stride": ints(1, 0)},
+            r"stride is \[1, 0\], must be",
+        ),
+        (
+            "slice_by_index",
+            {"begin": ints(0, 0), "end": ints(1, 1), "end_mask": [True]},
+            r"end_mask is \[True\], must be 2",
+        ),
         ("slice_by_size", {"begin": ints(0, 0), "size": ints(1, -2)}, r"size is \[1, -2\], must be at least 0, or -1"),
-        ("slice_update", {"begin": ints(0, 0), "end": ints(1, 1), "update": np.ones(1)}, "update is of rank 1, must have rank"),
-        ("slice_update", {"begin": ints(0, 0), "end": ints(2, 1), "update": np.ones((1, 1))}, r"update is \[1, 1\], must have"),
-        ("slice_update", {"begin": ints(9, 0), "end": ints(2, 1), "update": np.ones(1), "squeeze_mask": [True, False]},
-         r"begin must be an index of \[2, 3\] along the squeezed axes"),
+        (
+            "slice_update",
+            {"begin": ints(0, 0), "end": ints(1, 1), "update": np.ones(1)},
+            "update is of rank 1, must have rank",
+        ),
+        (
+            "slice_update",
+            {"begin": ints(0, 0), "end": ints(2, 1), "update": np.ones((1, 1))},
+            r"update is \[1, 1\], must have",
+        ),
+        (
+            "slice_update",
+            {"begin": ints(9, 0), "end": ints(2, 1), "update": np.ones(1), "squeeze_mask": [True, False]},
+            r"begin must be an index of \[2, 3\] along the squeezed axes",
+        ),
         ("sliding_windows", {"axis": 1, "size": 4}, "size is 4, must be 1 to 3 along axis 1"),
         ("sliding_windows", {"axis": 1, "size": 2, "stride": 0}, "stride is 0, must be at least 1"),
         ("reverse", {"axes": ints(2)}, "axes is 2, must be -2 to 1"),
         ("reverse_sequence", {"lengths": ints(1, 1)}, "seq_axis is 0, must be another axis than batch_axis"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(operator: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(windfall.LoweringError, match=message):
         run_operator(operator, [Output(np.float32, (1, 1))], x=Input(np.zeros((2, 3))), **arguments)

@@ -39,13 +39,18 @@ def test_the_best_boxes_are_kept(per_class: bool, most: int, least: float) -> No
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"boxes": Input(np.ones((1, 3, 3)))}, r"boxes is \[1, 3, 3\], must be n times B times 4, and scores \[1, 3, 1\]"),
+        (
+            {"boxes": Input(np.ones((1, 3, 3)))},
+            r"boxes is \[1, 3, 3\], must be n times B times 4, and scores \[1, 3, 1\]",
+        ),
         ({"iou_threshold": np.float32(-1)}, "iou_threshold is -1.0, must be at least 0"),
         ({"max_boxes": 0}, "max_boxes is 0, must be 1 to 268435456"),
-        ({"scores": Input(np.ones((1, 3, 1)), [1, 3, None]), "per_class_suppression": True},
-         "per_class_suppression needs a number of classes that is known before the program runs"),
+        (
+            {"scores": Input(np.ones((1, 3, 1)), [1, 3, None]), "per_class_suppression": True},
+            "per_class_suppression needs a number of classes that is known before the program runs",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
     arguments = {"boxes": Input(np.ones((1, 3, 4))), "scores": Input(np.ones((1, 3, 1))), "max_boxes": 2}
     numbers = {"iou_threshold": np.float32(0.2), "score_threshold": np.float32(0)}

@@ -140,7 +140,7 @@ def test_classes_have_their_probabilities(x: NDArray[Any], fields: Mapping[str, 
 @pytest.mark.parametrize(
     ("layer_type", "fields", "message"),
     [
-        ("randomNormalLike", {}, "stdDev is 0.0, must be above 0"),
+        ("randomNormalLike", {"stdDev": -1}, "stdDev is -1.0, must be at least 0"),
         ("randomUniformLike", {"minVal": 2, "maxVal": 1}, "minVal is 2.0, must be at most maxVal, 1.0"),
         ("randomBernoulliLike", {"prob": 1.5}, "prob is 1.5, must be 0 to 1"),
         ("randomBernoulliDynamic", {"prob": -1}, "prob is -1.0, must be 0 to 1"),

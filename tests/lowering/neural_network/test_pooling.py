@@ -237,9 +237,10 @@ def test_include_last_pixel_of_a_size_known_at_run_time(kind, padding, exclude):
 
 @pytest.mark.parametrize("mode", ["BOTTOM_RIGHT_HEAVY", "TOP_LEFT_HEAVY"])
 @pytest.mark.parametrize("kind", ["MAX", "AVERAGE", "L2"])
-def test_same_pooling_of_a_size_known_at_run_time(kind, mode):
+@pytest.mark.parametrize("stride", [[2, 3], [4, 4], [7, 5]])
+def test_same_pooling_of_a_size_known_at_run_time(kind, mode, stride):
     x = normal(1, 2, 8, 7)
-    fields = {"type": kind, "kernelSize": [3, 4], "stride": [2, 3], "same": {"asymmetryMode": mode}}
+    fields = {"type": kind, "kernelSize": [3, 4], "stride": stride, "same": {"asymmetryMode": mode}}
     np.testing.assert_allclose(run_symbolic("pooling", x, **fields), run_layer("pooling", x, **fields), rtol=1e-6)
 
 

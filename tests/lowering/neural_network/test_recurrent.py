@@ -108,7 +108,17 @@ def test_simple_recurrent_and_gru_equal_the_formulas(data):
     close(got[1], expected[-1:], rtol=1e-4, atol=atol)
 
 
-def test_empty_activations_have_the_parameters_of_the_specification():
+def test_a_state_of_the_shape_that_coremltools_gives_it():
+    rng = np.random.default_rng(1)
+    w = {name: rng.normal(size=(4, size)).astype(np.float32) for name, size in (("W", 2), ("R", 4))}
+    x, y_0 = rng.normal(size=(3, 2, 2, 1, 1)).astype(np.float32), rng.normal(size=(2, 4)).astype(np.float32)
+    fields = {"inputVectorSize": 2, "outputVectorSize": 4, "weightMatrix": w["W"], "recursionMatrix": w["R"]}
+    states = [y_0.reshape(shape) for shape in ((1, 2, 4, 1, 1), (2, 4, 1, 1, 1))]
+    one, other = (run_layer("simpleRecurrent", x, y, outputs=2, activation={"tanh": {}}, **fields)[0] for y in states)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_empty_activations_have_the_parameters_that_coremltools_means():
     def run_rnn(activation: dict[str, Any], x: float) -> float:
         one = np.ones(1, np.float32)
         fields = {"inputVectorSize": 1, "outputVectorSize": 1, "weightMatrix": one, "recursionMatrix": one}
@@ -117,7 +127,7 @@ def test_empty_activations_have_the_parameters_of_the_specification():
 
     close(run_rnn({"sigmoidHard": {}}, 1.0), 0.7)
     close(run_rnn({"sigmoidHard": {"alpha": 0.2, "beta": 0.5}}, 1.0), 0.7)
-    close(run_rnn({"scaledTanh": {}}, 1.0), 1.7159 * np.tanh(2 / 3))
+    close(run_rnn({"scaledTanh": {}}, 1.0), np.tanh(1))
     close(run_rnn({"scaledTanh": {"alpha": 1.71, "beta": 0.6667}}, 1.0), 1.71 * np.tanh(0.6667))
     close(run_rnn({"linear": {}}, 3.0), 3)
     close(run_rnn({"linear": {"alpha": 2.0, "beta": -1.0}}, 3.0), 5)

@@ -43,8 +43,8 @@ def amounts(kind: str, given_edges: Any, dims: Any, extent: Any, strides: Any) -
     return [(total // 2, total - total // 2) for total in totals]
 
 
-def padded(x: NDArray[Any], pads: list[tuple[int, int]]) -> torch.Tensor:
-    return torch.tensor(np.pad(x, [(0, 0), (0, 0), *pads]))
+def padded(x: NDArray[Any], pads: list[tuple[int, int]], fill: float = 0) -> torch.Tensor:
+    return torch.tensor(np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill))
 
 
 @few
@@ -178,7 +178,7 @@ def test_pooling_is_pytorchs(
     )
     pads = amounts(kind, given_edges, dims, kernel, strides)
     if mode == "MAX":
-        expected = torch.nn.functional.max_pool3d(padded(x, pads), kernel, strides)
+        expected = torch.nn.functional.max_pool3d(padded(x, pads, -np.inf), kernel, strides)
     else:
         expected = torch.nn.functional.avg_pool3d(padded(x, pads), kernel, strides)
         if exclude:
@@ -197,10 +197,10 @@ def test_pooling_of_the_examples() -> None:
     assert run_layer("globalPooling3d", EXAMPLE, type="AVERAGE").tolist() == [[[[[9.5]]]]]
 
 
-def test_zeros_of_the_padding_count_for_a_maximum() -> None:
+def test_zeros_of_the_padding_are_no_maximum() -> None:
     window = along("kernel", [1, 1, 2]) | along("stride", [1] * 3)
     y = run_layer("pooling3d", -EXAMPLE, type="MAX", **window, customPaddingRight=1)
-    np.testing.assert_array_equal(y[0, 0, 0, 0], [-1, -2, 0])
+    np.testing.assert_array_equal(y[0, 0, 0, 0], [-1, -2, -3])
 
 
 @pytest.mark.parametrize("kind", ["SAME", "CUSTOM"])
@@ -234,7 +234,7 @@ CONV: dict[str, Any] = POOL | along("dilation", [1] * 3) | {"inputChannels": 4, 
             "pooling3d",
             (1, 1, 2, 2, 2),
             POOL | {"type": "AVERAGE", "countExcludePadding": True, "customPaddingLeft": 2},
-            r"kernelWidth is 2, must be larger than the padding \[2, 0\]: it has no mean",
+            r"kernelWidth is 2, must be larger than the padding \[2, 0\]: it has no maximum or m",
         ),
         ("convolution3d", (1, 4, 2, 2, 2), CONV | {"nGroups": 0}, "nGroups is 0, must be at least 1"),
         (
@@ -271,9 +271,14 @@ def test_what_does_not_fit_is_refused(
         run_layer(layer_type, np.zeros(dims), **fields)
 
 
-def test_same_padding_of_a_sum_needs_to_know_the_sizes() -> None:
-    fields = along("kernel", [2] * 3) | along("stride", [2] * 3)
-    with pytest.raises(
-        windfall.LoweringError, match="paddingType SAME with a stride above 1 needs an input whose D, H"
-    ):
-        run_symbolic("pooling3d", np.zeros((1, 1, 3, 3, 3)), paddingType="SAME", **fields)
+@few
+@given(
+    mode=st.sampled_from(["MAX", "AVERAGE"]), exclude=st.booleans(), kernel=st.tuples(*[st.integers(1, 3)] * 3),
+    strides=st.tuples(*[st.integers(1, 4)] * 3),
+)  # fmt: skip
+def test_same_padding_of_sizes_known_at_run_time(mode: str, exclude: bool, kernel: Any, strides: Any) -> None:
+    fields = {"type": mode, "paddingType": "SAME", "countExcludePadding": exclude}
+    fields |= along("kernel", kernel) | along("stride", strides)
+    x = random(1, (1, 2, 4, 5, 6))
+    expected = run_layer("pooling3d", x, **fields)
+    np.testing.assert_allclose(run_symbolic("pooling3d", x, **fields), expected, rtol=1e-5, atol=1e-6)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
-from windfall.errors import WindfallError
+from windfall.errors import EngineError, WindfallError
 
 
 @contextmanager
@@ -16,6 +15,17 @@ def as_runtime_errors() -> Iterator[None]:
         raise RuntimeError(str(error)) from error
 
 
-def refuse(text: str) -> NoReturn:
-    """Raise for what windfall does not have; the text says what, and the way out."""
-    raise RuntimeError(text)
+@contextmanager
+def as_failed_predictions(of_program: bool) -> Iterator[None]:
+    """Turn windfall's errors into RuntimeErrors; what fails while an ML program runs starts as Core ML's text does.
+
+    Args:
+        of_program: Whether it is an ML program.
+    """
+    try:
+        yield
+    except EngineError as error:
+        start = "Unable to compute the prediction using ML Program: " if of_program else ""
+        raise RuntimeError(f"{start}{error}") from error
+    except WindfallError as error:
+        raise RuntimeError(str(error)) from error

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from windfall.errors import UnsupportedError
 from windfall.interop.coremltools.compiled import model_path, remove_compiled, write_asset, write_compiled
 from windfall.interop.coremltools.devices import MLComputePlanProxy, cpu_devices
-from windfall.interop.coremltools.errors import as_runtime_errors
+from windfall.interop.coremltools.errors import as_failed_predictions, as_runtime_errors
 from windfall.interop.coremltools.structure import model_structure
 from windfall.interop.coremltools.versions import with_lowest_version
 from windfall.model import Model, load
@@ -229,7 +229,7 @@ class MLModelProxy:
 
     def _timed(self, predict: Callable[[], _T]) -> _T:
         start = time.perf_counter_ns()
-        with as_runtime_errors():
+        with as_failed_predictions(self._model.message.WhichOneof("Type") == "mlProgram"):
             result = predict()
         self._predict_duration = time.perf_counter_ns() - start
         return result

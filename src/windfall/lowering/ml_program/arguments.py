@@ -2,7 +2,8 @@
 
 The function's signature says what each of the operator's parameters is: ``Value`` for one that may be computed,
 ``int``, ``str``, ``Ints``, ``Array`` for one that must be known before the program runs, ``Sequence[Value]`` for any
-number of values. A default makes it optional. Names are the operator's own; ``input_`` stands for ``input``.
+number of values, ``Sequence[Constant]`` for any number of constants of various types. A default makes it optional.
+Names are the operator's own; ``input_`` stands for ``input``.
 
 Source: ``Operation``, ``Argument`` in MIL.proto.
 """
@@ -124,6 +125,10 @@ def _constant(ctx: OperationContext, argument: str, entries: Sequence[Entry]) ->
     return entry
 
 
+def _constants(ctx: OperationContext, argument: str, entries: Sequence[Entry]) -> Sequence[Constant]:
+    return [_constant(ctx, argument, [entry]) for entry in entries]
+
+
 def _scalar(kind: type, kinds: str, what: str) -> Callable[[OperationContext, str, Sequence[Entry]], Any]:
     def convert(ctx: OperationContext, argument: str, entries: Sequence[Entry]) -> Any:
         array = _array(ctx, argument, entries)
@@ -149,6 +154,7 @@ _CONVERTERS: Mapping[object, Callable[[OperationContext, str, Sequence[Entry]], 
     Sequence[Value]: _values,
     Array: _array,
     Constant: _constant,
+    Sequence[Constant]: _constants,
     int: _scalar(int, "iu", "an integer"),
     float: _scalar(float, "fiu", "a number"),
     bool: _scalar(bool, "b", "true or false"),

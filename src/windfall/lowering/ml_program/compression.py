@@ -89,7 +89,7 @@ def lower_lut_to_dense(
 
     Args:
         ctx: The operation and the graph being built.
-        indices: iOS 16: uint8 [M], packed from the least significant bit on; iOS 18: uint1 to uint8, the output's shape.
+        indices: iOS 16: uint8 [M], packed from the least significant bit on; iOS 18: uint1 to uint8, any shape.
         lut: iOS 16: [entries]; iOS 18: [g0, g1, ..., entries, v], a table for each block of the indices.
         shape: iOS 16: the shape of the output.
         vector_axis: iOS 18: the axis along which the v numbers of an entry lie.

@@ -58,10 +58,9 @@ def _filled(ctx: OperationContext, sizes: Value, value: Array) -> Value:
 
 
 def _one(ctx: OperationContext, argument: str, value: Array) -> Array:
-    """Return a value in the type of the output."""
     if value.size != 1:
         raise ctx.error(argument, "must be one value", value=value.tolist())
-    return value.reshape(()).astype(ctx.graph_type.numpy())
+    return value.reshape(())
 
 
 def lower_one_hot(
@@ -97,7 +96,8 @@ def lower_one_hot(
     counted = ctx.op("Range", ctx.integers(0), size, ctx.integers(1))
     wanted = ctx.op("Unsqueeze", ctx.cast(indices, ir.DataType.INT64), ctx.integers([place]))
     found = ctx.op("Equal", wanted, ctx.reshape(counted, -1, [1] * (rank - place)))
-    on, off = (_one(ctx, name, v) for name, v in (("on_value", on_value), ("off_value", off_value)))
+    kind = ctx.graph_type.numpy()
+    on, off = (_one(ctx, name, v).astype(kind) for name, v in (("on_value", on_value), ("off_value", off_value)))
     if ctx.graph_type in _CHOSEN:
         return ctx.op("Where", found, ctx.constant(on), ctx.constant(off))
     numbers = (ctx.constant(value.astype(np.int32)) for value in (on, off))

@@ -1,6 +1,7 @@
 """Entries read from places that a tensor of indices names.
 
-Source: ``gather``, ``gather_along_axis``, ``gather_nd`` in ``scatter_gather.py`` among coremltools' operator definitions.
+Source: ``gather``, ``gather_along_axis``, ``gather_nd`` in ``scatter_gather.py`` among coremltools' operator
+definitions.
 
 An index beyond its axis makes a prediction fail. Negative ones count from the end; from iOS 17 on they are undefined,
 and with ``validate_indices`` they make a prediction fail, too.
@@ -15,7 +16,8 @@ import onnx_ir as ir
 from windfall.graph.builder import Dim
 from windfall.lowering.ml_program.context import OperationContext, Value
 
-INDEX_TYPES = (ir.DataType.INT32, ir.DataType.INT64)
+_INDEX_TYPES = (ir.DataType.INT32, ir.DataType.INT64)
+_LARGEST_FOLDED = 4096
 
 
 def lower_gather(
@@ -52,7 +54,19 @@ def lower_gather(
         indices = validated(ctx, indices, [dims[place]])
     if batch_dims:
         return _gather_batches(ctx, x, indices, place, batch_dims)
-    return ctx.op("Gather", x, _index(ctx, indices), axis=place)
+    folded = _folded(ctx, x, indices, place)
+    return ctx.op("Gather", x, _index(ctx, indices), axis=place) if folded is None else folded
+
+
+def _folded(ctx: OperationContext, x: Value, indices: Value, axis: int) -> Value | None:
+    """Return small known entries as a constant: often they are sizes, which other operators must know beforehand."""
+    if x.const_value is None or x.const_value.size > _LARGEST_FOLDED:
+        return None
+    numbers, places = x.const_value.numpy(), ctx.known(indices)
+    size = numbers.shape[axis]
+    if places is None or places.size * numbers.size > _LARGEST_FOLDED or ((places < -size) | (places >= size)).any():
+        return None
+    return ctx.constant(np.take(numbers, places, axis))
 
 
 def _gather_batches(ctx: OperationContext, x: Value, indices: Value, axis: int, batch: int) -> Value:
@@ -114,24 +128,22 @@ def lower_gather_nd(
         [*batch, *points, D_k, .., D_(r-1)].
 
     Raises:
-        LoweringError: ``batch_dims`` is out of range, k is beyond the rank or known only at run time, or an index
-            that is known and to be validated is beyond its axis.
+        LoweringError: ``batch_dims`` is out of range, k is not 1 to r, or an index that is known and to be
+            validated is beyond its axis.
     """
     dims, most = ctx.shape(x), min(ctx.rank(x), ctx.rank(indices)) - 1
     if not 0 <= batch_dims <= most:
         raise ctx.error("batch_dims", f"must be 0 to {most}", value=batch_dims)
     check_same(ctx, "indices", ctx.shape(indices)[:batch_dims], dims[:batch_dims])
-    size = point_size(ctx, indices, ctx.rank(x) - batch_dims)
+    rest = len(ctx.declared().dims) - ctx.rank(indices) + 1
+    indices, size = points(ctx, indices, ctx.rank(x) - batch_dims, rest)
     if validate_indices:
         indices = validated(ctx, indices, dims[batch_dims : batch_dims + size])
-    points = ctx.cast(indices, ir.DataType.INT64)
-    if ctx.shape(points)[-1] is None:
-        points = ctx.reshape(points, ctx.sizes(points, 0, -1), size)
-    return ctx.op("GatherND", x, points, batch_dims=batch_dims)
+    return ctx.op("GatherND", x, ctx.cast(indices, ir.DataType.INT64), batch_dims=batch_dims)
 
 
 def _index(ctx: OperationContext, indices: Value) -> Value:
-    return indices if indices.dtype in INDEX_TYPES else ctx.cast(indices, ir.DataType.INT64)
+    return indices if indices.dtype in _INDEX_TYPES else ctx.cast(indices, ir.DataType.INT64)
 
 
 def check_same(ctx: OperationContext, argument: str, dims: Sequence[Dim], wanted: Sequence[Dim]) -> None:
@@ -141,19 +153,23 @@ def check_same(ctx: OperationContext, argument: str, dims: Sequence[Dim], wanted
         raise ctx.error(argument, f"must have the sizes {list(wanted)}, None for any", value=f"of {list(dims)}")
 
 
-def point_size(ctx: OperationContext, indices: Value, most: int) -> int:
-    """Return how many indices name a place: the last size of [*points, k].
+def points(ctx: OperationContext, indices: Value, rank: int, rest: int) -> tuple[Value, int]:
+    """Return the vectors of indices, [*points, k], and k, which is then a known size.
 
-    Where it is known only at run time it follows from the declared rank of the output.
+    Args:
+        ctx: The operation and the graph being built.
+        indices: Whole numbers, [*points, k].
+        rank: The number of axes that may be indexed.
+        rest: How many of them are not, by the ranks of the other tensors; this says what k is where it is open.
 
     Raises:
-        LoweringError: It is not 1 to ``most``.
+        LoweringError: k is not 1 to ``rank``.
     """
     dims = ctx.shape(indices)
-    size = dims[-1] if dims else 0
-    if size is None or not 1 <= size <= most:
-        raise ctx.error("indices", f"must have a last size of 1 to {most}, known beforehand", value=f"of {list(dims)}")
-    return size
+    size = (rank - rest if dims[-1] is None else dims[-1]) if dims else 0
+    if not 1 <= size <= rank:
+        raise ctx.error("indices", f"must have a last size of 1 to {rank}", value=f"of {list(dims)}")
+    return indices if dims[-1] is not None else ctx.reshape(indices, ctx.sizes(indices, 0, -1), size), size
 
 
 def validated(ctx: OperationContext, indices: Value, sizes: Sequence[Dim]) -> Value:
@@ -173,7 +189,8 @@ def validated(ctx: OperationContext, indices: Value, sizes: Sequence[Dim]) -> Va
         return ctx.op("Where", ctx.op("Less", wide, ctx.integers(0)), ctx.integers(np.iinfo(np.int64).max), wide)
     limits = np.array([np.iinfo(np.int64).max if size is None else size for size in sizes])
     if ((known < 0) | (known >= limits)).any():
-        raise ctx.error("indices", f"must be at least 0 and below {list(sizes)}", value=known.tolist())
+        below = ", ".join("any size" if size is None else str(size) for size in sizes)
+        raise ctx.error("indices", f"must be at least 0 and below {below}", value=known.tolist())
     return indices
 
 

@@ -4,39 +4,73 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from windfall.lowering.ml_program import (
+    activations,
+    attention,
     blocks,
     casting,
     classification,
     compression,
     control_flow,
+    convolution,
+    cropping,
     elementwise,
     filling,
+    gathering,
     joining,
+    linear,
+    lists,
+    normalization,
     padding,
+    pooling,
+    quantization,
+    random,
+    recurrent,
+    reduction,
+    resampling,
+    sampling,
+    scattering,
     shapes,
     slicing,
     sorting,
     states,
     suppression,
+    unary,
     updating,
 )
 from windfall.lowering.ml_program.arguments import Lowering
 
 _MODULES: tuple[ModuleType, ...] = (
+    activations,
+    attention,
     blocks,
     casting,
     classification,
     compression,
     control_flow,
+    convolution,
+    cropping,
     elementwise,
     filling,
+    gathering,
     joining,
+    linear,
+    lists,
+    normalization,
     padding,
+    pooling,
+    quantization,
+    random,
+    recurrent,
+    reduction,
+    resampling,
+    sampling,
+    scattering,
     shapes,
     slicing,
     sorting,
     states,
     suppression,
+    unary,
     updating,
 )
 
@@ -53,3 +87,8 @@ def _merge(modules: Sequence[ModuleType]) -> dict[str, Lowering]:
 
 LOWERINGS: Mapping[str, Lowering] = _merge(_MODULES)
 """How each operator is lowered, by its name in programs."""
+
+NOT_LOWERED: Mapping[str, str] = {
+    "conv_quantized": "is marked as experimental by coremltools, which writes it into neural networks alone",
+}
+"""Operators that coremltools defines for ML programs and that are not lowered, with the reason."""

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from windfall.errors import FormatError, UnsupportedError
 from windfall.graph.builder import GraphBuilder, ShapeError, build_model
 from windfall.lowering.ml_program.inputs import add_inputs, lower_output
-from windfall.lowering.ml_program.operators import LOWERINGS
+from windfall.lowering.ml_program.operators import LOWERINGS, NOT_LOWERED
 from windfall.lowering.ml_program.scope import Scope
 from windfall.lowering.shapes import InputShapes
 from windfall.runtime.serialized import AFTER, IN_PLACE
@@ -25,7 +25,11 @@ _MOST_LISTED = 3
 
 def gaps(program: Any) -> list[str]:
     """Name each operator of a program that cannot be run, with the places where it stands."""
-    return [f"operator {operator} at {_some(places)}" for operator, places in _unknown(program).items()]
+    return [f"operator {_reasoned(operator)} at {_some(places)}" for operator, places in _unknown(program).items()]
+
+
+def _reasoned(operator: str) -> str:
+    return f"{operator} ({NOT_LOWERED[operator]})" if operator in NOT_LOWERED else operator
 
 
 def _unknown(program: Any, function: str | None = None) -> dict[str, list[str]]:
@@ -44,7 +48,7 @@ def _some(places: Sequence[str]) -> str:
 def _refuse_gaps(file: ModelFile, function: str) -> None:
     unknown = _unknown(file.spec.mlProgram, function)
     if unknown:
-        listed = "; ".join(f"{operator} at {_some(places)}" for operator, places in unknown.items())
+        listed = "; ".join(f"{_reasoned(operator)} at {_some(places)}" for operator, places in unknown.items())
         count = len(unknown)
         raise UnsupportedError(
             f"{file.name} has {count} operator{'s' * (count > 1)} that cannot be run: {listed}; "

@@ -4,18 +4,19 @@ Source: ``scatter``, ``scatter_along_axis``, ``scatter_nd`` in ``scatter_gather.
 definitions. Several updates of one place all count, or the last one with ``update``.
 
 Up to iOS 16 negative indices count from the end, and one beyond its axis makes a prediction fail. From iOS 17 on both
-are beyond the axis. They make a prediction fail with ``validate_indices``; without, what happens is undefined: ``scatter``
-and ``scatter_nd`` leave the update out, and ``scatter_along_axis`` does as before.
+are beyond the axis. They make a prediction fail with ``validate_indices``; without, what happens is undefined:
+``scatter`` and ``scatter_nd`` leave the update out, and ``scatter_along_axis`` does as before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from windfall.graph.builder import Dim
 from windfall.lowering.ml_program.context import OperationContext, Value
-from windfall.lowering.ml_program.gathering import check_same, point_size, validated
+from windfall.lowering.ml_program.gathering import check_same, points, validated
 from windfall.lowering.scattering import MODES, part_numbers, scatter_parts, scatter_rows
 
 _IOS17 = 7
@@ -55,9 +56,8 @@ def lower_scatter(
     if validate_indices:
         indices = validated(ctx, indices, [dims[place]])
     numbers = ctx.cast(indices, ir.DataType.INT64)
-    if ctx.opset >= _IOS17 and not validate_indices:
-        end = ctx.sizes(data, place, place + 1)
-        numbers, updates = _inside(ctx, numbers, updates, place, end, dims[place])
+    if not validate_indices and _may_leave(ctx, numbers, [dims[place]]):
+        numbers, updates = _inside(ctx, numbers, updates, place, ctx.sizes(data, place, place + 1))
     return scatter_rows(ctx, mode, data, numbers, updates, place)
 
 
@@ -119,20 +119,21 @@ def lower_scatter_nd(
         The shape of ``data``.
 
     Raises:
-        LoweringError: k is beyond the rank or known only at run time, there is no such mode, a shape does not fit, or
+        LoweringError: k is not 1 to r, there is no such mode, a shape does not fit, or
             an index that is known and to be validated is beyond its axis.
     """
     _check_mode(ctx, mode)
-    size, dims, points = point_size(ctx, indices, ctx.rank(data)), ctx.shape(data), ctx.shape(indices)[:-1]
-    check_same(ctx, "updates", ctx.shape(updates), [*points, *dims[size:]])
+    indices, size = points(ctx, indices, ctx.rank(data), ctx.rank(updates) - ctx.rank(indices) + 1)
+    dims, lead = ctx.shape(data), ctx.shape(indices)[:-1]
+    check_same(ctx, "updates", ctx.shape(updates), [*lead, *dims[size:]])
+    leaves = not validate_indices and _may_leave(ctx, indices, dims[:size])
     if validate_indices:
         indices = validated(ctx, indices, dims[:size])
     named = ctx.reshape(ctx.cast(indices, ir.DataType.INT64), -1, size)
     numbers = part_numbers(ctx, data, named, size, from_end=ctx.opset < _IOS17)
-    rows = ctx.op("Flatten", updates, axis=len(points))  # [N, D_k * ..]
-    if ctx.opset >= _IOS17 and not validate_indices:
-        total = ctx.op("ReduceProd", ctx.sizes(data, 0, size))
-        numbers, rows = _inside(ctx, numbers, rows, 0, total, None)
+    rows = ctx.op("Flatten", updates, axis=len(lead))  # [N, D_k * ..]
+    if leaves:
+        numbers, rows = _inside(ctx, numbers, rows, 0, ctx.op("ReduceProd", ctx.sizes(data, 0, size)))
     return scatter_parts(ctx, mode, data, numbers, rows, size)
 
 
@@ -141,9 +142,15 @@ def _check_mode(ctx: OperationContext, mode: str) -> None:
         raise ctx.error("mode", f"must be one of {', '.join(MODES)}", value=repr(mode))
 
 
-def _inside(
-    ctx: OperationContext, numbers: Value, rows: Value, axis: int, end: Value, known_end: Dim
-) -> tuple[Value, Value]:
+def _may_leave(ctx: OperationContext, indices: Value, sizes: Sequence[Dim]) -> bool:
+    """Whether an index may be one that is left out: below 0, or not below the size of its axis, from iOS 17 on."""
+    known = ctx.known(indices)
+    if ctx.opset < _IOS17 or known is None or None in sizes:
+        return ctx.opset >= _IOS17
+    return bool(((known < 0) | (known >= np.array(sizes))).any())
+
+
+def _inside(ctx: OperationContext, numbers: Value, rows: Value, axis: int, end: Value) -> tuple[Value, Value]:
     """Leave out the updates whose number is not 0 to end - 1.
 
     Args:
@@ -152,14 +159,10 @@ def _inside(
         rows: [*before, N, *after] with N at ``axis``.
         axis: The axis.
         end: int64 [1].
-        known_end: The same if it is known.
     """
-    known = ctx.known(numbers)
-    if known is not None and known_end is not None and ((known >= 0) & (known < known_end)).all():
-        return numbers, rows
     least = ctx.op("GreaterOrEqual", numbers, ctx.integers(0))
     kept = ctx.op("And", least, ctx.op("Less", numbers, end))
-    return tuple(ctx.op("Compress", value, kept, axis=at) for value, at in ((numbers, 0), (rows, axis)))
+    return ctx.op("Compress", numbers, kept, axis=0), ctx.op("Compress", rows, kept, axis=axis)
 
 
 LOWERINGS: Mapping[str, Callable[..., Any]] = {

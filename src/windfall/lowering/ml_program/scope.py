@@ -142,13 +142,15 @@ def _check_declared(ctx: OperationContext, output: Any, value: ir.Value) -> None
     if value.shape is None:
         value.shape = ir.Shape(declared.dims)
         return
-    known = shape(value)
-    pairs = list(zip(known, declared.dims, strict=False))
-    if len(known) != len(declared.dims) or any(None not in pair and pair[0] != pair[1] for pair in pairs):
-        raise ctx.error("outputs", f"must be {_show(known)}", value=f"declared as {_show(declared.dims)}")
+    known, dims = shape(value), declared.dims
+    if output.type.WhichOneof("type") == "listType":
+        dims = (None, *dims[1:])  # the length declared is the one it was made with; it may have grown
+    pairs = list(zip(known, dims, strict=False))
+    if len(known) != len(dims) or any(None not in pair and pair[0] != pair[1] for pair in pairs):
+        raise ctx.error("outputs", f"must be {_show(known)}", value=f"declared as {_show(dims)}")
     if None in known and value.const_value is None and not value.is_graph_input():
         value.shape = ir.Shape(
-            [d if isinstance(s, ir.SymbolicDim) and d else s for s, d in zip(value.shape, declared.dims, strict=True)]
+            [d if isinstance(s, ir.SymbolicDim) and d else s for s, d in zip(value.shape, dims, strict=True)]
         )
 
 

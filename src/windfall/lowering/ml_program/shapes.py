@@ -5,16 +5,18 @@ Source: ``reshape``, ``reshape_like``, ``expand_dims``, ``squeeze``, ``transpose
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from windfall.graph.builder import Dim
 from windfall.lowering.ml_program.context import Array, Ints, OperationContext, Value
 from windfall.lowering.ml_program.types import tensor_type
 
 _IOS17 = 7
+# NumPy has no more.
+_LARGEST_RANK = 64
 
 
 def lower_identity(ctx: OperationContext, x: Value) -> Value:
@@ -182,24 +184,40 @@ def lower_squeeze(ctx: OperationContext, x: Value, axes: Ints | None = None) -> 
     return ctx.op("Squeeze", x, ctx.integers(removed)) if removed else x
 
 
-def _squeezed(ctx: OperationContext, dims: Sequence[int | None], axes: Sequence[int]) -> Sequence[int]:
+def _squeezed(ctx: OperationContext, dims: Sequence[Dim], axes: Sequence[int]) -> Sequence[int]:
     """Return those of the axes that the declared output lacks.
 
     Which they are shows in the sizes; but one that was not known when the program was made stayed, even if it is 1.
     """
     declared = ctx.declared().dims
-    count = len(dims) - len(declared)
-    # Axes that are known to be of size 1 come first.
-    for removed in combinations(sorted(axes, key=lambda axis: dims[axis] is None), max(count, 0)):
-        rest = [dim for axis, dim in enumerate(dims) if axis not in removed]
-        if len(rest) == len(declared) and all(
-            None in pair or pair[0] == pair[1] for pair in zip(rest, declared, strict=True)
-        ):
-            return sorted(removed)
+    if len(dims) > _LARGEST_RANK:
+        raise ctx.error("x", f"must have at most {_LARGEST_RANK} axes", value=f"of rank {len(dims)}")
+    for removable in ([axis for axis in axes if dims[axis] == 1], axes):
+        removed = _leaving(dims, declared, removable)
+        if removed is not None:
+            return removed
     raise ctx.error("axes", f"of {_shown(dims)} must leave the declared {_shown(declared)}", value=list(axes))
 
 
-def _shown(dims: Sequence[int | None]) -> str:
+def _leaving(dims: Sequence[Dim], declared: Sequence[Dim], removable: Sequence[int]) -> list[int] | None:
+    """Return the first axes whose removal leaves the declared sizes, None if there are none."""
+    # Whether the sizes from one on can become the declared ones from another on.
+    fits = np.zeros((len(dims) + 1, len(declared) + 1), np.bool_)
+    fits[-1, -1] = True
+    for i in reversed(range(len(dims))):
+        same = [None in (dims[i], dim) or dims[i] == dim for dim in declared]
+        fits[i, :-1] = fits[i + 1, 1:] & np.array(same, np.bool_)
+        fits[i] |= fits[i + 1] & (i in removable)
+    if not fits[0, 0]:
+        return None
+    removed: list[int] = []
+    for i in range(len(dims)):
+        if i in removable and fits[i + 1, i - len(removed)]:
+            removed.append(i)
+    return removed
+
+
+def _shown(dims: Sequence[Dim]) -> str:
     return str(["?" if dim is None else dim for dim in dims]).replace("'", "")
 
 
@@ -236,7 +254,7 @@ def lower_flatten2d(ctx: OperationContext, x: Value, axis: int = 1) -> Value:
         [product of the sizes before ``axis``, product of the others].
     """
     rank = ctx.rank(x)
-    first = len(np.empty(rank)[:axis])
+    first = len(range(rank)[:axis])
     return ctx.op("Flatten", x, axis=first) if rank else ctx.reshape(x, 1, 1)
 
 

@@ -69,6 +69,9 @@ def tensor_type(value_type: Any) -> TensorType | None:
     tensor = value_type.tensorType
     if kind != "tensorType" or tensor.rank != len(tensor.dimensions):
         return None
+    # One dimension that stands for any number of them.
+    if any(dimension.unknown.variadic for dimension in tensor.dimensions):
+        return None
     return TensorType(tensor.dataType, tuple(map(_dim, tensor.dimensions)))
 
 

@@ -11,25 +11,20 @@ from windfall.lowering.neural_network.axes import vector
 from windfall.lowering.neural_network.casts import as_floats
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.nd_fill import filled, stored_shape
+from windfall.lowering.seeds import draw_normal, onnx_seed
 
 Draw = Callable[[LayerContext, Value], Value]
 
 
 def _seed(ctx: LayerContext) -> float | None:
-    """Return the seed for an ONNX operator, None where each process is to draw other numbers.
-
-    coremltools writes -1 for that. ONNX's seed is a float32, which holds 24 bits. They are mixed, as the first numbers
-    that ONNX Runtime draws for small seeds are close to 0.
-    """
-    seed: int = ctx.params.seed
-    return None if seed == -1 else float((seed * 0x9E3779B1 + 0x7F4A7C15) % 2**24)
+    return onnx_seed(ctx.params.seed)
 
 
 def _normal(ctx: LayerContext, like: Value) -> Value:
     params = ctx.params
-    if not params.stdDev > 0:
-        raise ctx.error("stdDev", "must be above 0")
-    return ctx.op("RandomNormalLike", like, mean=params.mean, scale=params.stdDev, seed=_seed(ctx))
+    if not params.stdDev >= 0:
+        raise ctx.error("stdDev", "must be at least 0")
+    return draw_normal(ctx, like, params.mean, params.stdDev, params.seed)
 
 
 def _uniform(ctx: LayerContext, like: Value) -> Value:

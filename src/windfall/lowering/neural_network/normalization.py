@@ -4,12 +4,15 @@ Source: ``BatchnormLayerParams``, ``MeanVarianceNormalizeLayerParams``, ``L2Norm
 ``SoftmaxLayerParams`` in NeuralNetwork.proto.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import elementwise, on_planes
+from windfall.lowering.normalization import (
+    centred,
+    divided_by_length,
+    divided_by_neighbours,
+    standardized,
+    standardized_instances,
+)
 
 
 @on_planes
@@ -40,19 +43,8 @@ def lower_batchnorm(ctx: LayerContext, x: Value) -> Value:
         return ctx.op("BatchNormalization", x, gamma, beta, mean, variance, epsilon=epsilon)
     if params.instanceNormalization or ctx.shape(x)[0] == 1:
         return ctx.op("InstanceNormalization", x, gamma, beta, epsilon=epsilon)
-    scaled = ctx.op("Mul", _standardize(ctx, x, (0, 2, 3), epsilon), ctx.reshape(gamma, params.channels, 1, 1))
+    scaled = ctx.op("Mul", standardized(ctx, x, (0, 2, 3), epsilon), ctx.reshape(gamma, params.channels, 1, 1))
     return ctx.op("Add", scaled, ctx.reshape(beta, params.channels, 1, 1))
-
-
-def _centre(ctx: LayerContext, x: Value, axes: Sequence[int]) -> Value:
-    return ctx.op("Sub", x, ctx.op("ReduceMean", x, ctx.integers(axes), name="mean"), name="centred")
-
-
-def _standardize(ctx: LayerContext, x: Value, axes: Sequence[int], epsilon: float) -> Value:
-    """Return (x - mean) / sqrt(variance + epsilon), the variance that of all values, divided by their number."""
-    centred = _centre(ctx, x, axes)
-    variance = ctx.op("ReduceMean", ctx.op("Mul", centred, centred), ctx.integers(axes), name="variance")
-    return ctx.op("Div", centred, ctx.op("Sqrt", ctx.op("Add", variance, ctx.floats(epsilon)), name="deviation"))
 
 
 @on_planes
@@ -75,21 +67,12 @@ def lower_mvn(ctx: LayerContext, x: Value) -> Value:
     """
     params = ctx.params
     if not params.normalizeVariance:
-        return _centre(ctx, x, (1, 2, 3) if params.acrossChannels else (2, 3))
+        return centred(ctx, x, (1, 2, 3) if params.acrossChannels else (2, 3))
     epsilon = params.epsilon or 1e-6
     if params.acrossChannels:
         whole = ctx.reshape(x, ctx.sizes(x, 0, 1), 1, ctx.sizes(x, 1, 2), -1)  # [N, C, H, W] -> [N, 1, C, H*W]
-        return ctx.reshape(_normalize_instances(ctx, whole, epsilon), ctx.sizes(x))
-    return _normalize_instances(ctx, x, epsilon)
-
-
-def _normalize_instances(ctx: LayerContext, x: Value, epsilon: float) -> Value:
-    """Normalize each channel of [N, C, H, W] by its own mean and variance."""
-    channels = ctx.shape(x)[1]
-    if channels is None:
-        return _standardize(ctx, x, (2, 3), epsilon)
-    ones, zeros = ctx.floats(np.ones(channels), "ones"), ctx.floats(np.zeros(channels), "zeros")
-    return ctx.op("InstanceNormalization", x, ones, zeros, epsilon=epsilon)
+        return ctx.reshape(standardized_instances(ctx, whole, epsilon), ctx.sizes(x))
+    return standardized_instances(ctx, x, epsilon)
 
 
 @elementwise
@@ -109,17 +92,14 @@ def lower_l2_normalize(ctx: LayerContext, x: Value) -> Value:
         LoweringError: The rank is below 3.
     """
     _check_rank(ctx, x)
-    total = ctx.op("ReduceSumSquare", x, ctx.integers((-3, -2, -1)))
-    return ctx.op("Div", x, ctx.op("Sqrt", ctx.op("Add", total, ctx.floats(ctx.params.epsilon or 1e-6))))
+    return divided_by_length(ctx, x, ctx.params.epsilon or 1e-6)
 
 
 @on_planes
 def lower_lrn(ctx: LayerContext, x: Value) -> Value:
     """Divide by ``(k + alpha / localSize * sum of squares) ** beta``, the sum over a window of channels.
 
-    Source: ``LRNLayerParams``, which does not place a window of even size n. Metal's kernel for this layer (documented
-    as ``MPSCNNCrossChannelNormalization``) and PyTorch, with which coremltools tests it, reach n / 2 channels back and
-    n / 2 - 1 ahead; ONNX does the reverse.
+    Source: ``LRNLayerParams``.
 
     Args:
         ctx: The layer and the graph being built.
@@ -136,23 +116,7 @@ def lower_lrn(ctx: LayerContext, x: Value) -> Value:
         raise ctx.error("localSize", "must be at least 1")
     if params.k < 0:
         raise ctx.error("k", "must be positive, or 0 for the default of 1")
-    k = params.k or 1.0
-    # Other values are outside what ONNX Runtime's LRN takes.
-    if params.localSize % 2 and params.alpha > 0 and params.beta > 0:
-        return ctx.op("LRN", x, alpha=params.alpha, beta=params.beta, bias=k, size=params.localSize)
-    mean = _mean_of_squares(ctx, x, params.localSize)
-    base = ctx.op("Add", ctx.op("Mul", mean, ctx.floats(params.alpha)), ctx.floats(k))
-    return ctx.op("Div", x, ctx.op("Pow", base, ctx.floats(params.beta)))
-
-
-def _mean_of_squares(ctx: LayerContext, x: Value, size: int) -> Value:
-    """Return the sum of squares over ``size`` neighbouring channels, divided by ``size``."""
-    squares = ctx.op("Mul", x, x)
-    rows = ctx.reshape(squares, ctx.sizes(x, 0, 1), 1, ctx.sizes(x, 1, 2), -1)  # [N, C, H, W] -> [N, 1, C, H*W]
-    pads = [size // 2, 0, (size - 1) // 2, 0]
-    padded = ctx.op("Pad", rows, ctx.integers([0, 0, *pads[:2], 0, 0, *pads[2:]]))
-    mean = ctx.op("AveragePool", padded, kernel_shape=[size, 1])
-    return ctx.reshape(mean, ctx.sizes(x))
+    return divided_by_neighbours(ctx, x, size=params.localSize, alpha=params.alpha, beta=params.beta, k=params.k or 1.0)
 
 
 @elementwise

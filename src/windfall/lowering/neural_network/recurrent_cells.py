@@ -33,8 +33,8 @@ def read_activation(ctx: LayerContext, field: str, params: Any) -> Activation:
     """Return one activation.
 
     Its message may be empty: coremltools' builder writes linear, scaledTanh and sigmoidHard without parameters, and its
-    tests compare such models with Keras' ``linear`` and ``hard_sigmoid``. Then they are x, 1.7159 tanh(2/3 x) and
-    min(max(0.2 x + 0.5, 0), 1); of the latter two the specification allows no others.
+    tests compare such models with NumPy's x, tanh(x) and min(max(0.2 x + 0.5, 0), 1). With parameters scaledTanh is
+    1.7159 tanh(2/3 x); of the latter two the specification allows no others.
     """
     kind = params.WhichOneof("NonlinearityType")
     if kind not in _READERS:
@@ -51,10 +51,10 @@ def _linear(_ctx: LayerContext, _field: str, params: Any) -> Activation:
     return Activation("Affine", 1.0, 0.0) if empty else Activation("Affine", params.alpha, params.beta)
 
 
-def _fixed(name: str, alpha: float, beta: float) -> Callable[[LayerContext, str, Any], Activation]:
+def _fixed(name: str, alpha: float, beta: float, empty: Activation) -> Callable[[LayerContext, str, Any], Activation]:
     def read(ctx: LayerContext, field: str, params: Any) -> Activation:
         if params.alpha == 0 and params.beta == 0:
-            return Activation(name, alpha, beta)
+            return empty
         # The comments write 1.7159 also as 1.71.
         if abs(params.alpha - alpha) < 0.01 and abs(params.beta - beta) < 0.01:
             return Activation(name, params.alpha, params.beta)
@@ -69,8 +69,8 @@ _READERS: dict[str, Callable[[LayerContext, str, Any], Activation]] = {
     "sigmoid": _plain("Sigmoid"),
     "tanh": _plain("Tanh"),
     "ReLU": _plain("Relu"),
-    "scaledTanh": _fixed("ScaledTanh", 1.7159, 2 / 3),
-    "sigmoidHard": _fixed("HardSigmoid", 0.2, 0.5),
+    "scaledTanh": _fixed("ScaledTanh", 1.7159, 2 / 3, Activation("Tanh")),
+    "sigmoidHard": _fixed("HardSigmoid", 0.2, 0.5, Activation("HardSigmoid", 0.2, 0.5)),
 }
 
 
@@ -101,12 +101,15 @@ def to_state(ctx: LayerContext, state: Value | None, steps: Value, size: int) ->
     """Return a state [1, Batch or 1, C, 1, 1] as [1, Batch, ``outputVectorSize``]; None remains None, for zeros.
 
     A batch of 1 is repeated for all of the input's: state inputs are mostly optional, and then come without a batch.
+    [Batch, C, 1, 1, 1] is taken, too: coremltools converts its operator ``rnn`` to a layer with such a state.
 
     Raises:
         LoweringError: The shape is another one.
     """
     if state is None:
         return None
+    if ctx.rank(state) == 5 and ctx.shape(state)[1:] == (size, 1, 1, 1) and ctx.shape(state)[0] == ctx.shape(steps)[1]:
+        state = ctx.reshape(state, 1, ctx.sizes(state, 0, 1), [size, 1, 1])
     _check_vector(ctx, state, "outputVectorSize", size)
     length, batch = ctx.shape(state)[:2]
     wanted = ctx.shape(steps)[1]

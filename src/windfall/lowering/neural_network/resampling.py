@@ -3,22 +3,33 @@
 Source: ``UpsampleLayerParams``, ``ResizeBilinearLayerParams`` and ``CropResizeLayerParams`` in NeuralNetwork.proto.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
-from windfall.lowering.neural_network.sampling import box_grid, interpolate_boxes
 from windfall.lowering.neural_network.views import on_planes
 from windfall.lowering.neural_network.windows import Pair, pair
+from windfall.lowering.resampling import (
+    ALIGNED,
+    ASYMMETRIC,
+    HALF_PIXEL,
+    POINTS,
+    linear_along,
+    points_along,
+    resize_planes,
+    scale_planes,
+    scaled_sizes,
+)
+from windfall.lowering.sampling import (
+    Grid,
+    aligned,
+    aligned_or_middle,
+    box_corners,
+    inside,
+    interpolate_boxes,
+    roi_aligned,
+    upsampled,
+)
 from windfall.lowering.windows import LARGEST
-
-_HALF_PIXEL = "half_pixel"
-_ALIGNED = "align_corners"
-_ASYMMETRIC = "asymmetric"
 
 
 @on_planes
@@ -48,13 +59,16 @@ def lower_upsample(ctx: LayerContext, x: Value) -> Value:
     if params.mode == params.NN and params.linearUpsampleMode != params.DEFAULT:
         raise ctx.error("linearUpsampleMode", "must be DEFAULT for nearest neighbours, where mode is NN")
     factors = _factors(ctx)
+    sizes = scaled_sizes(ctx.shape(x), factors)
+    if sizes is not None and min(sizes[2:]) < 1:
+        raise ctx.error("fractionalScalingFactor", f"leaves no pixel of {list(ctx.shape(x)[2:])}")
     if params.mode == params.NN:
         # Pixel i takes floor(i / factor).
-        return _scale(ctx, x, factors, mode="nearest", nearest_mode="floor", grid=_ASYMMETRIC)
-    return _scale(ctx, x, factors, mode="linear", grid=_UPSAMPLE_GRIDS[params.linearUpsampleMode])
+        return scale_planes(ctx, x, factors, mode="nearest", nearest_mode="floor", grid=ASYMMETRIC)
+    return scale_planes(ctx, x, factors, mode="linear", grid=_UPSAMPLE_GRIDS[params.linearUpsampleMode])
 
 
-_UPSAMPLE_GRIDS = {0: _ASYMMETRIC, 1: _ALIGNED, 2: _HALF_PIXEL}
+_UPSAMPLE_GRIDS = {0: ASYMMETRIC, 1: ALIGNED, 2: HALF_PIXEL}
 
 
 def _factors(ctx: LayerContext) -> tuple[float, float]:
@@ -73,28 +87,6 @@ def _factors(ctx: LayerContext) -> tuple[float, float]:
     return factors
 
 
-def _scale(ctx: LayerContext, x: Value, factors: tuple[float, float], *, grid: str, **attributes: Any) -> Value:
-    if factors == (1, 1):
-        return ctx.op("Identity", x)
-    attributes["coordinate_transformation_mode"] = grid
-    if all(factor == int(factor) for factor in factors):
-        return ctx.op("Resize", x, None, ctx.floats([1, 1, *factors], "scales"), **attributes)
-    # ONNX takes Xout / Xin for the factor where sizes are given, as the spec does; with scales it would not.
-    return ctx.op("Resize", x, None, None, _scaled_sizes(ctx, x, factors), **attributes)
-
-
-def _scaled_sizes(ctx: LayerContext, x: Value, factors: tuple[float, float]) -> Value:
-    dims = ctx.shape(x)
-    scales = np.array([1, 1, *factors], np.float32)
-    if None in dims:
-        scaled = ctx.op("Mul", ctx.op("Cast", ctx.sizes(x), to=1), ctx.floats(scales))
-        return ctx.op("Cast", ctx.op("Floor", scaled), to=7)
-    sizes = np.floor(np.array(dims, np.float32) * scales)
-    if sizes.min() < 1:
-        raise ctx.error("fractionalScalingFactor", f"leaves no pixel of {list(dims[2:])}")
-    return ctx.integers(sizes, "sizes")
-
-
 @on_planes
 def lower_resize_bilinear(ctx: LayerContext, x: Value) -> Value:
     """Resize H and W to a given size by bilinear interpolation.
@@ -110,21 +102,24 @@ def lower_resize_bilinear(ctx: LayerContext, x: Value) -> Value:
         [*batch, C, targetSize[0], targetSize[1]].
 
     Raises:
-        LoweringError: ``targetSize`` has another length than 2, or the mode is unknown, or ROI_ALIGN_MODE is used
-            where H and W are known only at run time.
+        LoweringError: ``targetSize`` has another length than 2, or the mode is unknown.
     """
     target = _target(ctx)
     method = _method(ctx)
     if method == "ROI_ALIGN_MODE":
-        return _resize_roi_align(ctx, x, target)
-    grids = [_ALIGNED, _ALIGNED] if method != "UPSAMPLE_MODE" else [_ASYMMETRIC, _ASYMMETRIC]
+        # No mode of ONNX's Resize has these points.
+        for axis, count in zip((2, 3), target, strict=True):
+            points = points_along(ctx, x, axis, ctx.integers([count]), POINTS["OFFSET_CORNERS"])
+            x = linear_along(ctx, x, axis, points)
+        return x
+    grids = [ALIGNED, ALIGNED] if method != "UPSAMPLE_MODE" else [ASYMMETRIC, ASYMMETRIC]
     if method == "ALIGN_ENDPOINTS_MODE":
         # A single point lies in the middle, where half_pixel puts it.
-        grids = [_HALF_PIXEL if size == 1 else _ALIGNED for size in target]
+        grids = [HALF_PIXEL if size == 1 else ALIGNED for size in target]
     if grids[0] == grids[1]:
-        return _resize(ctx, x, target, grids[0])
-    rows = _resize(ctx, x, (target[0], ctx.shape(x)[3]), grids[0])  # [N, C, H, W] -> [N, C, H_out, W]
-    return _resize(ctx, rows, target, grids[1])
+        return resize_planes(ctx, x, target, grids[0])
+    rows = resize_planes(ctx, x, (target[0], ctx.shape(x)[3]), grids[0])  # [N, C, H, W] -> [N, C, H_out, W]
+    return resize_planes(ctx, rows, target, grids[1])
 
 
 def _target(ctx: LayerContext) -> Pair:
@@ -137,52 +132,6 @@ def _method(ctx: LayerContext) -> str:
     if mode.samplingMethod not in type(mode).Method.values():
         raise ctx.error("mode.samplingMethod", "must be 0 to 3", value=mode.samplingMethod)
     return str(type(mode).Method.Name(mode.samplingMethod))
-
-
-def _resize(ctx: LayerContext, x: Value, target: Sequence[Dim], grid: str) -> Value:
-    """Resize to [H_out, W_out]; None keeps a size that is known only at run time."""
-    wanted = [*ctx.shape(x)[:2], *target]
-    if None in wanted:
-        parts = [
-            ctx.sizes(x, axis, axis + 1) if size is None else ctx.integers([size]) for axis, size in enumerate(wanted)
-        ]
-        sizes = ctx.op("Concat", *parts, axis=0)
-    else:
-        sizes = ctx.integers(np.array(wanted, np.int64), "sizes")
-    return ctx.op("Resize", x, None, None, sizes, mode="linear", coordinate_transformation_mode=grid)
-
-
-def _resize_roi_align(ctx: LayerContext, x: Value, target: Pair) -> Value:
-    """Interpolate along H, then along W, at points that no mode of ONNX's Resize has."""
-    for axis, name, count in zip((2, 3), "HW", target, strict=True):
-        size = ctx.shape(x)[axis]
-        if size is None:
-            rule = f"needs an input whose size along {name} is known when the model is loaded for ROI_ALIGN_MODE"
-            raise ctx.error("mode.samplingMethod", rule, value=None)
-        x = _interpolate(ctx, x, axis, size, roi_align_points(size, count))
-    return x
-
-
-def roi_align_points(size: int, count: int) -> NDArray[np.float64]:
-    """Return the points of ROI_ALIGN_MODE on [0, size - 1].
-
-    >>> roi_align_points(5, 4)
-    array([0.5, 1.5, 2.5, 3.5])
-    """
-    spacing = max(1, size - 1) / count
-    points: NDArray[np.float64] = np.minimum(size - 1, (np.arange(count) + 0.5) * spacing)
-    return points
-
-
-def _interpolate(ctx: LayerContext, x: Value, axis: int, size: int, points: NDArray[np.float64]) -> Value:
-    below = np.floor(points).astype(np.int64)
-    # [count] -> [count, 1] along H, to be broadcast along W.
-    weight = (points - below).reshape((-1,) + (1,) * (3 - axis))
-    first = ctx.op("Gather", x, ctx.integers(below), axis=axis)
-    if not weight.any():
-        return first
-    second = ctx.op("Gather", x, ctx.integers(np.minimum(below + 1, size - 1)), axis=axis)
-    return ctx.op("Add", ctx.op("Mul", first, ctx.floats(1 - weight)), ctx.op("Mul", second, ctx.floats(weight)))
 
 
 def lower_crop_resize(ctx: LayerContext, x: Value, boxes: Value) -> Value:
@@ -204,19 +153,38 @@ def lower_crop_resize(ctx: LayerContext, x: Value, boxes: Value) -> Value:
         LoweringError: Shapes do not fit, or a mode is unknown.
     """
     _check_boxes(ctx, x, boxes)
-    target = _target(ctx)
-    method = _method(ctx)
+    target, grid = _target(ctx), _BOX_GRIDS[_method(ctx)]
+    mode = ctx.params.boxIndicesMode
+    if mode.boxMode not in type(mode).Coordinates.values():
+        raise ctx.error("boxIndicesMode.boxMode", "must be 0 to 3", value=mode.boxMode)
+    order = type(mode).Coordinates.Name(mode.boxMode)
     columns = ctx.shape(boxes)[2]
     assert columns is not None
     table = ctx.reshape(boxes, ctx.sizes(boxes, 0, 1), columns)  # [N, 1, columns, 1, 1] -> [N, columns]
+    picture = None if columns == 4 else ctx.op("Gather", table, ctx.integers([0]), axis=1)
     size = ctx.sizes(x, 3)
-    corners = _corners(ctx, table, columns - 4, size)
+    corners = box_corners(
+        ctx,
+        table if picture is None else ctx.op("Gather", table, ctx.integers(range(1, 5)), axis=1),
+        size,
+        corners=order.startswith("CORNERS"),
+        height_first=order.endswith("HEIGHT_FIRST"),
+        scale=ctx.params.spatialScale or 1.0,
+        normalized=ctx.params.normalizedCoordinates,
+    )
     grids = [
-        box_grid(ctx, method, start, end, count, ctx.op("Gather", size, ctx.integers(axis), axis=0))
+        inside(ctx, grid(ctx, start, end, count), ctx.op("Gather", size, ctx.integers(axis), axis=0))
         for axis, (start, end), count in zip((0, 1), corners, target, strict=True)
     ]
-    picture = None if columns == 4 else _column(ctx, table, 0)
     return interpolate_boxes(ctx, x, grids[0], grids[1], picture)
+
+
+_BOX_GRIDS: Mapping[str, Grid] = {
+    "STRICT_ALIGN_ENDPOINTS_MODE": aligned,
+    "ALIGN_ENDPOINTS_MODE": aligned_or_middle,
+    "UPSAMPLE_MODE": upsampled,
+    "ROI_ALIGN_MODE": roi_aligned,
+}
 
 
 def _check_boxes(ctx: LayerContext, x: Value, boxes: Value) -> None:
@@ -227,41 +195,6 @@ def _check_boxes(ctx: LayerContext, x: Value, boxes: Value) -> None:
     if len(box_shape) != 5 or box_shape[2] not in (4, 5) or not rest_is_one:
         rule = f"holds boxes of shape {list(box_shape)}, must be [N, 1, 4, 1, 1] or [N, 1, 5, 1, 1]"
         raise ctx.error("input", rule, value=None)
-
-
-def _column(ctx: LayerContext, table: Value, index: int) -> Value:
-    return ctx.op("Gather", table, ctx.integers([index]), axis=1)  # [N, columns] -> [N, 1]
-
-
-def _corners(ctx: LayerContext, table: Value, first: int, size: Value) -> list[tuple[Value, Value]]:
-    """Return (start, end) along H and along W, each [N, 1], in pixels."""
-    mode = ctx.params.boxIndicesMode
-    if mode.boxMode not in type(mode).Coordinates.values():
-        raise ctx.error("boxIndicesMode.boxMode", "must be 0 to 3", value=mode.boxMode)
-    name = type(mode).Coordinates.Name(mode.boxMode)
-    axes = (0, 1) if name.endswith("HEIGHT_FIRST") else (1, 0)
-    corners = []
-    for axis in (0, 1):
-        place = first + axes[axis]
-        pair_ = _column(ctx, table, place), _column(ctx, table, place + 2)
-        start, end = pair_ if name.startswith("CORNERS") else _from_center(ctx, *pair_)
-        corners.append((_to_pixels(ctx, start, size, axis), _to_pixels(ctx, end, size, axis)))
-    return corners
-
-
-def _from_center(ctx: LayerContext, center: Value, length: Value) -> tuple[Value, Value]:
-    half = ctx.op("Mul", length, ctx.floats(0.5))
-    return ctx.op("Sub", center, half), ctx.op("Add", center, half)
-
-
-def _to_pixels(ctx: LayerContext, value: Value, size: Value, axis: int) -> Value:
-    scale = ctx.params.spatialScale or 1.0
-    if scale != 1:
-        value = ctx.op("Mul", value, ctx.floats(scale))
-    if not ctx.params.normalizedCoordinates:
-        return value
-    last = ctx.op("Sub", ctx.op("Gather", size, ctx.integers(axis), axis=0), ctx.integers(1))
-    return ctx.op("Mul", value, ctx.op("Cast", last, to=1))
 
 
 LOWERINGS: dict[str, Callable[..., Value]] = {

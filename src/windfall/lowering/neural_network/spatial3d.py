@@ -8,6 +8,7 @@ from typing import Any
 
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.pooling import Padding, maximum, mean
 from windfall.lowering.windows import LARGEST, Window, cut, cut_attributes, onnx_pads, same_attributes
 
 _AXES = ("Depth", "Height", "Width")
@@ -145,8 +146,9 @@ def _to_output_shape(
 def lower_pooling_3d(ctx: LayerContext, x: Value) -> Value:
     """Take the maximum or mean of a window that moves over depth, height and width.
 
-    Source: ``Pooling3DLayerParams``. "All padding types pad the input shape with zeros": so a zero of the padding can
-    be a maximum, as coremltools' test of the layer has it, and counts in a mean unless ``countExcludePadding`` is set.
+    Source: ``Pooling3DLayerParams``. "All padding types pad the input shape with zeros": so they count in a mean unless
+    ``countExcludePadding`` is set. But none is ever a maximum, as coremltools' test of its operator ``max_pool`` has
+    it, which compares negative numbers.
 
     Args:
         ctx: The layer and the graph being built.
@@ -156,20 +158,20 @@ def lower_pooling_3d(ctx: LayerContext, x: Value) -> Value:
         [N, C, D_out, H_out, W_out].
 
     Raises:
-        LoweringError: Sizes do not fit each other, or a mean that excludes padding has a window of padding alone.
+        LoweringError: Sizes do not fit each other, or a window may hold nothing that counts.
     """
     dims, kernel, strides = _spatial(ctx, x), _along_axes(ctx, "kernel"), _along_axes(ctx, "stride")
-    padding = _padding(ctx, dims, kernel, strides)
+    window, padding = Window(tuple(kernel), tuple(strides)), Padding(_padding(ctx, dims, kernel, strides))
     op_type = _pooling(ctx, "MaxPool", "AveragePool")
-    window: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
-    if op_type == "AveragePool" and ctx.params.countExcludePadding:
-        _check_not_alone(ctx, kernel, padding)
-        return ctx.op(op_type, x, **window, **padding, count_include_pad=0)
-    return ctx.op(op_type, _padded(ctx, x, padding), **window)
+    if op_type == "MaxPool" or ctx.params.countExcludePadding:
+        _check_not_alone(ctx, kernel, padding.declared)
+    if op_type == "MaxPool":
+        return maximum(ctx, x, window, padding)
+    return mean(ctx, x, window, padding, count_padding=not ctx.params.countExcludePadding)
 
 
-def _pooling(ctx: LayerContext, maximum: str, mean: str) -> str:
-    op_type = {0: maximum, 1: mean}.get(ctx.params.type)
+def _pooling(ctx: LayerContext, of_max: str, of_average: str) -> str:
+    op_type = {0: of_max, 1: of_average}.get(ctx.params.type)
     if op_type is None:
         raise ctx.error("type", "must be MAX or AVERAGE")
     return op_type
@@ -179,16 +181,8 @@ def _check_not_alone(ctx: LayerContext, kernel: Sequence[int], padding: dict[str
     pads = padding.get("pads", [0] * 6)
     for axis, size, before, after in zip(_AXES, kernel, pads[:3], pads[3:], strict=True):
         if size <= max(before, after):
-            raise ctx.error(f"kernel{axis}", f"must be larger than the padding {[before, after]}: it has no mean")
-
-
-def _padded(ctx: LayerContext, x: Value, padding: dict[str, Any]) -> Value:
-    if "pads" not in padding:
-        rule = "SAME with a stride above 1 needs an input whose D, H and W are known when the model is loaded"
-        raise ctx.error("paddingType", rule, value=None)
-    if not any(padding["pads"]):
-        return x
-    return ctx.op("Pad", x, ctx.integers(padding["pads"], "pads"), None, ctx.integers([2, 3, 4], "axes"))
+            rule = f"must be larger than the padding {[before, after]}: it has no maximum or mean"
+            raise ctx.error(f"kernel{axis}", rule)
 
 
 def lower_global_pooling_3d(ctx: LayerContext, x: Value) -> Value:
