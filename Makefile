@@ -64,9 +64,10 @@ bench: $(VENV)/.develop ## Measure latency, and how long networks of many layers
 conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfall
 	$(CONFORMANCE) $(TESTS) $(ARGS)
 
-conformance-sample: $(CONFORMANCE_VENV)/.ready ## Run a fixed part of them
+conformance-sample: $(CONFORMANCE_VENV)/.ready ## Run a fixed part of them, and convert models of other libraries
 	$(CONFORMANCE) $(WHOLE)
 	$(CONFORMANCE) $(SAMPLED) --sample 20
+	PYTHONPATH=. $(CONFORMANCE_VENV)/$(BIN)/python -m pytest -c tests/conversion/conversion.ini --rootdir=. tests/conversion
 
 build: $(VENV)/.develop ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import random
+from tests.programs import Input, Output, check_operator, run_operator
 
 erf = np.vectorize(math.erf)
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random
+from tests.programs import Input, Output, check_operator, run_operator
 
 OPERATOR = "scaled_dot_product_attention"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.programs import Input, Output, check_operator, run_operator
 
 FRACTIONS = np.array([-2.9, -0.5, -0.0, 0.0, 0.5, 1.9, 100.99], np.float32)
 WHOLE = [("int8", np.int8), ("uint8", np.uint8), ("int16", np.int16), ("uint16", np.uint16), ("int32", np.int32)]

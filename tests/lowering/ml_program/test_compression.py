@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.programs import Name, Output, Typed, add_input, add_operation, new_program, operator_spec
 
 import windfall
+from tests.programs import Name, Output, Typed, add_input, add_operation, new_program, operator_spec
 from windfall.errors import FormatError
 from windfall.lowering.ml_program.decompression import look_up, set_values, shift_and_scale, spread
 from windfall.spec.proto import MIL_pb2

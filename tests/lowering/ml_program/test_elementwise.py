@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from tests.lowering.neural_network.strategies import few, random, seeds
 from tests.programs import Input, check_operator
 

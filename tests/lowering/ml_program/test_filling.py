@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lowering.neural_network.strategies import few
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few
+from tests.programs import Input, Output, check_operator, run_operator
 
 
 @pytest.mark.parametrize("value", [None, np.float32(2.5), np.int32(-3), np.bool_(True), np.uint8(200)])

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.programs import Input, Output, check_operator, operator_spec, run_operator
 
 import windfall
+from tests.programs import Input, Output, check_operator, operator_spec, run_operator
 from windfall.errors import EngineError
 from windfall.lowering import lower
 from windfall.spec.modelfile import from_spec

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.lowering.neural_network.strategies import random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import random
+from tests.programs import Input, Output, check_operator, run_operator
 
 TYPES = [np.float32, np.int32, np.int8, np.uint8, np.int16, np.uint16, np.bool_]
 

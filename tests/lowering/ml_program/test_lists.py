@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+import windfall
 from tests.programs import (
     DATA_TYPES,
     Input,
@@ -21,8 +23,6 @@ from tests.programs import (
     set_type,
     set_value,
 )
-
-import windfall
 from windfall.errors import EngineError
 from windfall.lowering.ml_program.constants import constant_of
 from windfall.spec.modelfile import read_model_file

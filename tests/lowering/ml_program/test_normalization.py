@@ -9,10 +9,10 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random
+from tests.programs import Input, Output, check_operator, run_operator
 
 Array = NDArray[np.float32]
 

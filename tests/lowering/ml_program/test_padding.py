@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random
+from tests.programs import Input, Output, check_operator, run_operator
 
 MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 

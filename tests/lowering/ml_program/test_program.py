@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from PIL import Image
+
+import windfall
 from tests.programs import (
     DATA_TYPES,
     Input,
@@ -16,8 +18,6 @@ from tests.programs import (
     set_type,
     set_value,
 )
-
-import windfall
 from windfall.errors import FeatureError, FormatError, UnsupportedError, WindfallError
 from windfall.spec.proto import FeatureTypes_pb2, MIL_pb2
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random
+from tests.programs import Input, Output, check_operator, run_operator
 
 TYPES = st.sampled_from([np.int8, np.uint8])
 

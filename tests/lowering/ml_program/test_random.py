@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.programs import Input, Output, operator_spec, run_operator
 
 import windfall
+from tests.programs import Input, Output, operator_spec, run_operator
 
 MANY = np.array([100, 100], np.int32)
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+import windfall
 from tests.lowering.neural_network.recurrent_support import (
     Array,
     gru_reference,
@@ -15,8 +17,6 @@ from tests.lowering.neural_network.recurrent_support import (
 )
 from tests.lowering.neural_network.strategies import few, random
 from tests.programs import Input, Output, check_operator, run_operator
-
-import windfall
 
 # The reference's name for each activation.
 ACTIVATIONS = {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lowering.neural_network.strategies import few, random, seeds
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random, seeds
+from tests.programs import Input, Output, check_operator, run_operator
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "reduce_l1_norm": lambda x, **how: np.abs(x).sum(**how),

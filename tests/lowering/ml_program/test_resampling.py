@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.programs import Input, Output, check_operator, run_operator
 
 few = settings(max_examples=25, deadline=None)
 sizes = st.integers(1, 6)

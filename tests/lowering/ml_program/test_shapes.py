@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lowering.neural_network.strategies import few, random
-from tests.programs import Input, Name, Output, add_operation, check_operator, operator_spec, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random
+from tests.programs import Input, Name, Output, add_operation, check_operator, operator_spec, run_operator
 
 NARROW = [np.int8, np.uint8, np.int16, np.uint16, np.bool_]
 

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+import windfall
 from tests.lowering.neural_network.strategies import few, random
 from tests.programs import (
     DATA_TYPES,
@@ -21,8 +23,6 @@ from tests.programs import (
     run_operator,
     set_type,
 )
-
-import windfall
 from windfall.runtime.serialized import IN_PLACE
 
 NARROW = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.bool_]

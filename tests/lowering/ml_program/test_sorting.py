@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random, seeds
-from tests.programs import Input, Output, check_operator, run_operator
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random, seeds
+from tests.programs import Input, Output, check_operator, run_operator
 
 NUMBERS = [np.float32, np.int32, np.int8, np.uint8, np.int16, np.uint16]
 

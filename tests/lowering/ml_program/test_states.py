@@ -4,6 +4,8 @@ import threading
 
 import numpy as np
 import pytest
+
+import windfall
 from tests.programs import (
     DATA_TYPES,
     Input,
@@ -15,8 +17,6 @@ from tests.programs import (
     operator_spec,
     set_type,
 )
-
-import windfall
 from windfall.errors import FeatureError, FormatError
 from windfall.spec.proto import FeatureTypes_pb2
 

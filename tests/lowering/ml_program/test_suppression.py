@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import windfall
 from tests.lowering.neural_network.strategies import random
 from tests.lowering.neural_network.test_suppression import suppressed
 from tests.programs import Input, Output, check_operator, run_operator
-
-import windfall
 
 BOXES = [Output(np.float32, (1, 2, 4)), Output(np.float32, (1, 2, 1)), Output(np.int32, (1, 2)), Output(np.int32, (1,))]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.lowering.neural_network.strategies import random
 from tests.programs import Input, check_operator
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tests.support import run_layer
 
 Array = NDArray[Any]

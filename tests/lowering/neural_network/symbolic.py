@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.support import layer_spec
 
+from tests.support import layer_spec
 from windfall.lowering.neural_network.network import lower_network
 from windfall.runtime.engine import checked_options, engine_named
 from windfall.runtime.serialize import serialize

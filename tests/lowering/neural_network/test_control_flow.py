@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import fill
 
 import windfall
+from tests.support import fill
 from windfall.lowering.neural_network import control_flow
 from windfall.spec.proto import Model_pb2
 

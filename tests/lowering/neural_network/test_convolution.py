@@ -10,10 +10,10 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.symbolic import run_symbolic
-from tests.support import fill, layer_spec, run_layer
 
 import windfall
+from tests.lowering.neural_network.symbolic import run_symbolic
+from tests.support import fill, layer_spec, run_layer
 from windfall.spec.proto import NeuralNetwork_pb2
 
 KERNELS = st.tuples(st.integers(1, 4), st.integers(1, 4))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random, seeds, tensors
-from tests.support import layer_spec, run_layer
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random, seeds, tensors
+from tests.support import layer_spec, run_layer
 from windfall.errors import LoweringError
 
 numbers = st.floats(-2, 2, width=32)

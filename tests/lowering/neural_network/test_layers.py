@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import random
-from tests.support import SPEC_LAYER_TYPES, fill, layer_spec
 
 import windfall
+from tests.lowering.neural_network.strategies import random
+from tests.support import SPEC_LAYER_TYPES, fill, layer_spec
 from windfall.lowering.neural_network.layers import LOWERINGS, NOT_LOWERED, Lowering, _merge
 from windfall.lowering.neural_network.network import lower_network
 from windfall.passes import optimize

@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import windfall
 from tests.lowering.neural_network.recurrent_support import (
     ACTIVATIONS,
     Array,
@@ -26,8 +28,6 @@ from tests.lowering.neural_network.recurrent_support import (
     to_rank5,
 )
 from tests.support import layer_spec
-
-import windfall
 from windfall.errors import LoweringError
 from windfall.lowering.neural_network.network import lower_network
 from windfall.spec.modelfile import from_spec

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+import windfall
 from tests.lowering.neural_network.strategies import few, random, tensors
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import layer_spec, run_layer
-
-import windfall
 
 
 @few

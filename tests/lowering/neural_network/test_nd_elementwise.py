@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+
 from tests.lowering.neural_network.strategies import few, random, seeds, tensors
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 Function = Callable[..., Any]

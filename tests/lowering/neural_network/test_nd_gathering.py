@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+import windfall
 from tests.lowering.neural_network.strategies import few, random, seeds, tensors
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import run_layer
-
-import windfall
 from windfall.errors import EngineError
 
 MODES: dict[str, Callable[[Any, Any], Any]] = {

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from tests.lowering.neural_network.strategies import few, random, seeds
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 

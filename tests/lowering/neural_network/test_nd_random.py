@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+
+import windfall
 from tests.lowering.neural_network.strategies import few
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import layer_spec, run_layer
-
-import windfall
 from windfall.errors import LoweringError
 from windfall.lowering.neural_network.network import lower_network
 from windfall.spec.modelfile import from_spec
@@ -102,6 +102,11 @@ def test_a_further_prediction_draws_other_numbers() -> None:
     model = windfall.load(layer_spec("randomNormalLike", np.zeros(64), seed=5, stdDev=1))
     first, second = (model.predict({"x0": np.zeros(64, np.float32)})["y0"] for _ in range(2))
     assert np.all(first != second)
+
+
+def test_a_deviation_of_0_gives_the_mean() -> None:
+    # At a scale of 0 ONNX Runtime's own operator ends the process.
+    np.testing.assert_array_equal(run_layer("randomNormalLike", np.zeros(3), mean=2), [2, 2, 2])
 
 
 def test_the_first_numbers_of_small_seeds_are_not_all_small() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+
 from tests.lowering.neural_network.strategies import few, random, seeds, tensors
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import layer_spec, run_layer
-
 from windfall.errors import LoweringError
 from windfall.lowering.neural_network.network import lower_network
 from windfall.spec.modelfile import from_spec

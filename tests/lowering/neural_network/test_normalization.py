@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from tests.lowering.neural_network.strategies import few, random, seeds, tensors
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 F = torch.nn.functional

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.symbolic import run_symbolic
-from tests.support import layer_spec, run_layer
 
 import windfall
+from tests.lowering.neural_network.symbolic import run_symbolic
+from tests.support import layer_spec, run_layer
 
 EDGES = st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2)
 NUMPY_MODES = {"constant": "constant", "reflection": "reflect", "replication": "edge"}

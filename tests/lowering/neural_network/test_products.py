@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random, seeds, tensors
-from tests.support import fill, layer_spec, run_layer
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random, seeds, tensors
+from tests.support import fill, layer_spec, run_layer
 from windfall.errors import EngineError, LoweringError
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.lowering.neural_network.recurrent_support import (
     ACTIVATIONS,
     choose,
@@ -20,7 +21,6 @@ from tests.lowering.neural_network.recurrent_support import (
     steps,
 )
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from tests.lowering.neural_network.strategies import few, random, tensors
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 AXES = {"CHW": (-3, -2, -1), "HW": (-2, -1), "C": (-3,), "H": (-2,), "W": (-1,)}

@@ -9,10 +9,10 @@ import torch.nn.functional as F  # noqa: N812  # PyTorch's own name for it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.symbolic import run_symbolic
-from tests.support import run_layer
 
 import windfall
+from tests.lowering.neural_network.symbolic import run_symbolic
+from tests.support import run_layer
 
 METHODS = ["STRICT_ALIGN_ENDPOINTS_MODE", "ALIGN_ENDPOINTS_MODE", "UPSAMPLE_MODE", "ROI_ALIGN_MODE"]
 BOX_MODES = ["CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST", "CENTER_SIZE_HEIGHT_FIRST", "CENTER_SIZE_WIDTH_FIRST"]

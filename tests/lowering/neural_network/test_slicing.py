@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from tests.lowering.neural_network.strategies import few, random, seeds, tensors
 from tests.support import run_layer
-
 from windfall.errors import LoweringError
 
 AXES = {"CHANNEL_AXIS": -3, "HEIGHT_AXIS": -2, "WIDTH_AXIS": -1}

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+import windfall
 from tests.lowering.neural_network.strategies import few, random, seeds
 from tests.lowering.neural_network.symbolic import run_symbolic
 from tests.support import run_layer
-
-import windfall
 
 AXES = ("Depth", "Height", "Width")
 EDGES = ("Front", "Back", "Top", "Bottom", "Left", "Right")

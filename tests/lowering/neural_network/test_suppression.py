@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.lowering.neural_network.strategies import few, random, seeds
-from tests.support import run_layer
 
 import windfall
+from tests.lowering.neural_network.strategies import few, random, seeds
+from tests.support import run_layer
 
 Arrays = list[NDArray[Any]]
 
