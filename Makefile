@@ -57,9 +57,10 @@ docs: $(VENV)/.develop ## Generate the reference pages and build docs/_build/htm
 	$(PY) scripts/generate_docs.py
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(VENV)/.develop ## Measure latency, and how long networks of many layers take to load
+bench: $(VENV)/.develop ## Measure latency, the loading of networks of many layers, and predictions with states
 	$(PY) benchmarks/latency.py $(ARGS)
 	$(PY) benchmarks/loading.py
+	$(PY) benchmarks/states.py
 
 conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfall
 	$(CONFORMANCE) $(TESTS) $(ARGS)

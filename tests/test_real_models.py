@@ -84,6 +84,24 @@ def test_blazeface_finds_the_face() -> None:
     np.testing.assert_allclose(scores.mean(), 0.996, atol=0.005)
 
 
+def test_basic_pitch_hears_what_its_makers_hear() -> None:
+    expected = np.load(MODELS / "basic-pitch-expected.npz")
+    audio = np.concatenate([np.zeros(3840, np.float32), expected["audio_22050"]])
+    model = load("basic-pitch-nmp.mlpackage")
+    for index in range(2):
+        window = audio[index * 36164 :][:43844]
+        found = model.predict({"input_2": window[None, :, None]})
+        for output, name in {"Identity": "contour", "Identity_1": "note", "Identity_2": "onset"}.items():
+            np.testing.assert_allclose(found[output][0], expected[f"win_{name}"][index], atol=1e-4)
+
+
+def test_a_compiled_model_finds_the_largest() -> None:
+    logits = np.random.default_rng(0).normal(size=1025).astype(np.float16)
+    found = load("fluid-argmax.mlmodelc").predict({"logits": logits})
+    np.testing.assert_array_equal(found["index"], [logits.argmax()])
+    np.testing.assert_array_equal(found["score"], [logits.max()])
+
+
 @pytest.mark.parametrize("name", sorted(MANIFEST))
 def test_every_model_is_described(name: str) -> None:
     description = load(name).description
