@@ -61,8 +61,8 @@ The operators of ML programs, from iOS 15 to iOS 18, by the names that coremltoo
 program with an operator that does not run can still be loaded and inspected; asked to predict, it names all of them
 with the places where they stand.
 
-The ONNX form lists the ONNX operators that an operator may become; which of them, depends on its arguments. Not listed is
-what only fits shapes and names. An operator without one is computed when the model is loaded, or only names a value.
+The ONNX form lists the ONNX operators that an operator may become; which of them, depends on its arguments. Not listed
+is what only fits shapes and names. An operator without one is computed when the model is loaded, or only names a value.
 
 The tests lie in `tests/lowering/ml_program`, in the file named here. Besides, coremltools' own tests of the package
 `coremltools.converters.mil.mil.ops.tests` run on windfall with `make conformance`.

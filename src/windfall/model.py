@@ -140,6 +140,15 @@ class Model:
         """
         return self._compiled(self._binder.default_shapes(), None)
 
+    @property
+    def state_names(self) -> list[str]:
+        """The names of the states that the model keeps from one prediction to the next.
+
+        Raises:
+            UnsupportedError: The model is of a type that cannot be run.
+        """
+        return list(self._binder.states)
+
     def make_state(self) -> State:
         """Return a new state of zeros for a sequence of predictions.
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Run, image_spec, saved
+from tests.lowering.ml_program.test_program import two_functions
+from tests.lowering.ml_program.test_states import X, accumulator
 from tests.support import layer_spec
 from windfall.cli.results import bar
 
@@ -185,6 +187,24 @@ def test_a_long_name_stands_on_a_line_of_its_own(run: Run, folder: Path) -> None
 
 
 # Classes
+
+
+def test_a_state_is_kept_from_one_prediction_to_the_next(run: Run, folder: Path) -> None:
+    saved(accumulator(), folder / "sum.mlmodel")
+    for index in range(2):
+        np.save(folder / f"{index}.npy", X)
+    result = run("predict", "sum.mlmodel", "0.npy", "1.npy", "--json")
+    assert [json.loads(line)["outputs"]["after"]["values"] for line in result.output.splitlines()] == [[1, 2, 3], [2, 4, 6]]
+
+
+def test_a_function_is_named(run: Run, folder: Path) -> None:
+    saved(two_functions(), folder / "two.mlmodel")
+    np.save(folder / "x.npy", np.ones((2, 3), np.float32))
+    result = run("predict", "two.mlmodel", "x.npy", "--function", "half", "--json")
+    assert json.loads(result.output)["outputs"]["y"]["values"] == [[0.5] * 3] * 2
+    missing = run("predict", "two.mlmodel", "x.npy", "--function", "third")
+    assert missing.exit_code == 1
+    assert missing.stderr == "Error: two.mlmodel has no function 'third'; its functions are half, main\n"
 
 
 def test_classes_are_shown_as_bars(run: Run) -> None:

@@ -31,6 +31,7 @@ _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
 @click.option(
     "--layer", "layers", metavar="NAME", multiple=True, help="Return what a layer gives, not the outputs; repeatable."
 )
+@click.option("--function", metavar="NAME", default="", help="Run this function of an ML program that has several.")
 @click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Use this many threads.")
 @click.option(
     "--compute-units",
@@ -49,6 +50,7 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     top: int,
     fit: str,
     layers: tuple[str, ...],
+    function: str,
     threads: int | None,
     compute_units: str,
 ) -> None:
@@ -64,7 +66,8 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
       inputs.json       an object with a value for each input; a text names a
                         photo or .npy file beside the JSON file
 
-    Each photo, .npy or .json file is a prediction of its own; name=value goes into all of them.
+    Each photo, .npy or .json file is a prediction of its own; name=value goes into all of them. A model that keeps
+    states starts with zeros, and keeps them from one prediction to the next.
 
     Pictures are written as <photo>_<output>.png. With --json, arrays of up to 1000 numbers are printed whole, larger
     ones as their shape and range, and their .npy file if there is --output; of the classes all are printed; what is
@@ -80,7 +83,8 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     from windfall.cli.predictions import Predictions
     from windfall.cli.results import Output, ResultWriter
 
-    loaded = windfall.load(model, threads=threads, compute_units=compute_units.replace("-", "_"))
+    units = compute_units.replace("-", "_")
+    loaded = windfall.load(model, threads=threads, compute_units=units, function=function)
     predictions = Predictions(loaded, inputs, _FITS[fit], layers)
     predictions.files.add(model.resolve())
     files = ResultWriter(output, predictions.files)

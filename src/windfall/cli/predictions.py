@@ -43,10 +43,11 @@ class Predictions:
             WindfallError: Some of the inputs did not fit, or the model cannot be run.
         """
         failed = 0
+        state = self._model.make_state() if self._model.state_names else None
         with SlowProgress(len(self._cases)) as progress:
             for case in self._cases:
                 try:
-                    values = self._model.predict(case.read(), outputs=self._outputs)
+                    values = self._model.predict(case.read(), state, outputs=self._outputs)
                 except FeatureError as error:
                     if len(self._cases) == 1:
                         raise
