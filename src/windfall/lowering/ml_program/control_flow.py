@@ -53,7 +53,7 @@ def lower_cond(ctx: OperationContext, pred: Value) -> Sequence[Value]:
         raise ctx.error("blocks", f"have {len(results[0])} and {len(results[1])} outputs, must have the same number")
     states = dict.fromkeys(name for scope in scopes for name in scope.states)
     for scope, outputs in zip(scopes, results, strict=True):
-        outputs += [_state(scope, name) for name in states]
+        outputs += [_state(ctx, scope, name) for name in states]
         for output in outputs:
             scope.graph.add_result(output)
     chosen = _branch(ctx, pred, scopes, results)
@@ -84,9 +84,10 @@ def _blocks(ctx: OperationContext) -> Sequence[Any]:
     return list(blocks)
 
 
-def _state(scope: "Scope", name: str) -> Value:
+def _state(ctx: OperationContext, scope: "Scope", name: str) -> Value:
     value = scope.find_state(name)
-    assert value is not None, name  # only states that are there can be written
+    if value is None:
+        raise ctx.error("blocks", "must write states of the model", value=f"writing {name!r}")
     return value
 
 
@@ -101,7 +102,8 @@ def lower_while_loop(ctx: OperationContext, loop_vars: Sequence[Value]) -> Seque
         The values at the end.
 
     Raises:
-        LoweringError: There are not two blocks of one input for each loop variable, or the first gives no condition.
+        LoweringError: There are not two blocks of one input for each loop variable, the first gives no condition, or
+            the second writes what is no state.
     """
     return _Loop(ctx, loop_vars).lower()
 
@@ -120,7 +122,7 @@ class _Loop:
         if len(self.condition.outputs) != 1 or len(self.body.outputs) != self.count:
             raise ctx.error("blocks", "must give one condition, and a value for each loop variable")
         self.states = state_outputs(self.body)
-        self.start = [*start, *(_state(ctx.scope, name) for name in self.states)]
+        self.start = [*start, *(_state(ctx, ctx.scope, name) for name in self.states)]
 
     def lower(self) -> Sequence[Value]:
         """Add the Loop node and return the values at the end."""
@@ -166,7 +168,7 @@ class _Loop:
         ]
         scope = ctx.scope.nested(ctx, graph)
         self._enter(scope, self.names[1], values)
-        results = [*scope.lower_block(self.body), *(_state(scope, name) for name in self.states)]
+        results = [*scope.lower_block(self.body), *(_state(ctx, scope, name) for name in self.states)]
         self._check_types(results)
         goes_on = self._condition(scope.nested(ctx, graph), results)
         limit = within_limit(graph, iteration, MOST_ITERATIONS)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from windfall.errors import FormatError
 from windfall.graph.builder import GraphBuilder, ShapeError, shape
+from windfall.graph.limits import LARGEST_TENSOR
 from windfall.lowering.ml_program.arguments import Entry
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import OperationContext
@@ -139,6 +140,10 @@ def _check_declared(ctx: OperationContext, output: Any, value: ir.Value) -> None
     if value.dtype != declared.graph_type:
         computed = "nothing known" if value.dtype is None else value.dtype.name.lower()
         raise ctx.error("outputs", f"must be {computed}", value=f"declared as {type_name(declared.data_type)}")
+    if any(dim is not None and dim > LARGEST_TENSOR for dim in declared.dims):
+        raise ctx.error(
+            "outputs", f"must have no size above {LARGEST_TENSOR:,}", value=f"declared as {_show(declared.dims)}"
+        )
     if value.shape is None:
         value.shape = ir.Shape(declared.dims)
         return
