@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 import windfall
+from tests.mutations.programs import control
+from tests.mutations.texts import compiled
 from tests.support import layer_spec
 from windfall.interop.coremltools import MLModelProxy
 from windfall.interop.coremltools.proxy import MLModelAssetProxy
+from windfall.spec.miltext import write_program
 from windfall.spec.proto import FeatureTypes_pb2, Model_pb2
 
 X = np.array([-1.0, 2.0, 3.0], np.float32)
@@ -145,6 +148,20 @@ def test_compiled_models_that_cannot_be_opened(tmp_path):
         opened(folder)
     folder.mkdir()
     with pytest.raises(RuntimeError, match=r"^app.mlmodelc "):
+        opened(folder)
+
+
+def test_compiled_models_of_apples_compiler_are_opened(tmp_path):
+    base = control()
+    folder = compiled(base, write_program(base.spec.mlProgram).encode(), tmp_path)
+    proxy = opened(folder)
+    state = proxy.newState()
+    inputs = {"x": np.float32([1, 2, 3]), "n": np.int32(2)}
+    np.testing.assert_array_equal(proxy.predict(inputs, state)["y"][:2], [[0, 0, 0], [1, 2, 3]])
+    np.testing.assert_array_equal(state.read_state("total"), [4, 8, 12])
+    assert proxy.get_compiled_model_path() == str(folder)
+    (folder / "model.mil").rename(folder / "model.espresso.net")
+    with pytest.raises(RuntimeError, match=r"^m.mlmodelc is compiled to the older espresso form, which only Core"):
         opened(folder)
 
 

@@ -114,7 +114,7 @@ def _numbers(piece: str, store: Store) -> list[Number]:
                 return numbers
     except (ValueError, OverflowError, KeyError):
         pass
-    raise ValueError(next((text.strip() for text in texts if not _is_number(text, store)), ""))
+    raise ValueError(next((text.strip(" \t\r\n") for text in texts if not _is_number(text, store)), ""))
 
 
 def _converter(piece: str, store: Store) -> tuple[Callable[[str], Number], bytes]:

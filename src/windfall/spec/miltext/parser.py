@@ -33,10 +33,12 @@ OPSETS: Mapping[str, str] = {
 }
 """The opsets of the messages by the names that they have in the text."""
 
-_NAME = r"([A-Za-z_][A-Za-z0-9_@]*+)"
+VERSION = 1
+NAME = r"[A-Za-z_][A-Za-z0-9_@]*+"
+"""What an identifier may be, see MIL.proto."""
+_NAME = f"({NAME})"
 _PROGRAM = token(r"program\s*+\(\s*+(\d{1,9})(?:\.\d{1,9})*+\s*+\)")
-_FUNCTION = token(rf"func\s++{_NAME}\s*+(?:<\s*+(\w++)\s*+>)?+")
-_VERSION = 1
+_FUNCTION = token(rf"func\s++{_NAME}\s*+(?:<\s*+{_NAME}\s*+>)?+")
 _LONE_NAME, _CALL, _TYPED = token(_NAME), token(rf"{_NAME}\s*+\("), token(rf"({SIMPLE})\s++{_NAME}")
 _ARGUMENT = token(rf"{_NAME}\s*+=\s*+(?:{_NAME}\s*+(?=[,)]))?+")
 _ATTRIBUTE = token(rf"{_NAME}\s*+=")
@@ -87,8 +89,8 @@ class _Parser:
         message = MIL_pb2.Program()
         version = self._scanner.take(_PROGRAM, "program(1.0)")
         message.version = int(version[1])
-        if message.version != _VERSION:
-            raise self._scanner.rule(f"the program has version {version[1]}, must have {_VERSION}", version.start(1))
+        if message.version != VERSION:
+            raise self._scanner.rule(f"the program has version {version[1]}, must have {VERSION}", version.start(1))
         self._attributes(message.attributes)
         self._scanner.take(_BEGIN, "'{'")
         while not self._scanner.accept(_FINISH):

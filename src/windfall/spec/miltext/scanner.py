@@ -14,6 +14,7 @@ MOST_PARTS = 2_000_000
 # protobuf reads messages that lie at most 100 deep in each other; ten are around and inside what is counted.
 _DEEPEST = 88
 _FOUND = re.compile(r'\s*+([\w@.]++|"[^"\n]{0,40}+"?|->|.|)', re.DOTALL)
+_SPACE = re.compile(r"\s*+")
 _MOST_SHOWN = 40
 
 
@@ -77,10 +78,15 @@ class Scanner:
 
     def rule(self, message: str, at: int | None = None) -> FormatError:
         """Return the error of a rule that is broken here, or at another place."""
-        at = self.position if at is None else at
-        line = self._text.count("\n", 0, at) + 1
-        column = at - self._text.rfind("\n", 0, at)
-        return FormatError(f"{self._name}:{line}:{column}: {message}; {AGAIN}")
+        return FormatError(f"{self.place(at)}: {message}; {AGAIN}")
+
+    def place(self, at: int | None = None) -> str:
+        """Return the name of the text, and the line and column of what stands here, or at another place."""
+        space = _SPACE.match(self._text, self.position if at is None else at)
+        assert space is not None
+        line = self._text.count("\n", 0, space.end()) + 1
+        column = space.end() - self._text.rfind("\n", 0, space.end())
+        return f"{self._name}:{line}:{column}"
 
     def count_part(self) -> None:
         """Count one more operation or value within a value.

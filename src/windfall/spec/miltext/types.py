@@ -17,7 +17,7 @@ _SIMPLE = token(f"({SIMPLE})")
 _FAMILY = token(r"(\w++)\s*+<")
 _PARTS = re.compile(r"(?:tensor\s*<\s*)?(\w+)(?:\s*,\s*\[([^\]]*)\]\s*>)?")
 _DIMENSION = re.compile(r"\d{1,19}", re.ASCII)
-_LENGTH = token(r"(\d{1,19}|\?)(?!\w)")
+_LENGTH = token(r"([0-9]{1,19}(?!\w)|\?|\.\.\.)")
 _COMMA = token(",")
 _END = token(">")
 # Texts of types and values that are remembered, so that a hostile file cannot have very many.

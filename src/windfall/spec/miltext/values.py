@@ -35,7 +35,8 @@ _ESCAPES = {'"': '"', "\\": "\\", "'": "'", "/": "/", "n": "\n", "t": "\t", "r":
 _COMMA = token(",")
 _LIST, _LIST_END = token(r"\["), token(r"\]")
 _DICT, _DICT_END = token(r"\{"), token(r"\}")
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
+# Brackets and commas stay, all else is taken for a digit.
+_STRUCTURE = bytes(byte if byte in b"[]," else ord("0") for byte in range(256))
 _NO_BRACKETS = str.maketrans("", "", "[]")
 
 
@@ -95,10 +96,10 @@ class ValueReader:
             self.read(path)
             self._scanner.take(_OFFSET, "',' and offset =")
             self.read(offset)
-        places = path.immediateValue.tensor.strings.values, offset.immediateValue.tensor.longInts.values
-        if [len(place) for place in places] != [1, 1]:
+        names, offsets = path.immediateValue.tensor.strings.values, offset.immediateValue.tensor.longInts.values
+        if len(names) != 1 or len(offsets) != 1 or offset.type.tensorType.dataType != MIL_pb2.UINT64:
             raise self._scanner.rule("the path must be one string, the offset one uint64", at)
-        value.blobFileValue.fileName, value.blobFileValue.offset = places[0][0], places[1][0]
+        value.blobFileValue.fileName, value.blobFileValue.offset = names[0], offsets[0]
         self._scanner.take(_CLOSE, "')'")
 
     def _literal(self, value: Any) -> None:
@@ -159,7 +160,8 @@ class ValueReader:
             self._numbers(declared, tensor)
         else:
             raise UnsupportedError(
-                str(self._scanner.rule(f"numbers of type {TYPE_NAMES[declared.dataType]} can be read from files only"))
+                f"{self._scanner.place()}: numbers of type {TYPE_NAMES[declared.dataType]} in the text of a program "
+                "cannot be read, only those in a weight file"
             )
 
     def _strings(self, declared: Any, target: Any) -> None:
@@ -209,11 +211,11 @@ class ValueReader:
             raise self._scanner.error("'['")
         self._scanner.position = at
         # What is inside an axis without elements is not written down.
-        sizes = sizes[: sizes.index(0) + 1] if 0 in sizes else sizes
-        text = self._scanner.take_until(_closing(len(sizes)), f"the numbers of {_shape_text(sizes)}")
-        if not _has_shape(text, sizes):
+        written = sizes[: sizes.index(0) + 1] if 0 in sizes else sizes
+        text = self._scanner.take_until(_closing(len(written)), f"the numbers of {_shape_text(sizes)}")
+        if not _has_shape(text, written):
             raise self._shape_error(sizes, at)
-        return text.translate(_NO_BRACKETS)
+        return "" if 0 in sizes else text.translate(_NO_BRACKETS)
 
     def _shape_error(self, sizes: Sequence[int | None], at: int) -> FormatError:
         return self._scanner.rule(f"the brackets must hold a tensor of shape {_shape_text(sizes)}", at)
@@ -243,8 +245,11 @@ def _closing(rank: int) -> re.Pattern[str]:
 
 
 def _has_shape(text: str, sizes: Sequence[int | None]) -> bool:
-    """Tell whether brackets and commas are those of a tensor."""
-    found = text.encode().translate(None, _NOT_STRUCTURE)
+    """Tell whether brackets and commas are those of a tensor, and numbers stand in the innermost brackets only."""
+    found = text.encode().translate(_STRUCTURE, b" \t\r\n")
+    if b"]0" in found or b"0[" in found or (0 in sizes and b"0" in found):
+        return False
+    found = found.translate(None, b"0")
     if None in sizes:
         return found.count(b"[") == 1
     length = 0
