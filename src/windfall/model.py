@@ -3,23 +3,27 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from windfall.batches import predict_batch
 from windfall.errors import FeatureError, FormatError, UnsupportedError
 from windfall.features.binding import Binder
-from windfall.features.classical import ClassicalBinder
 from windfall.features.networks import NetworkBinder
 from windfall.features.programs import ProgramBinder
+from windfall.features.rows import RowBinder
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
 from windfall.runtime.serialized import SerializedModel
 from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
 from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
 from windfall.spec.package import write_package
+from windfall.spec.pipelines import CLASSICAL, PIPELINES
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
+from windfall.spec.rowforms import MANY
 from windfall.spec.writing import write_file
 from windfall.state import State
 
@@ -35,7 +39,7 @@ _MOST_PROGRAMS = 8
 _BINDERS: Mapping[str | None, Callable[[ModelFile, str], Binder]] = {
     **dict.fromkeys(NEURAL_NETWORK_TYPES, NetworkBinder),
     "mlProgram": ProgramBinder,
-    "glmRegressor": ClassicalBinder,
+    **dict.fromkeys((*CLASSICAL, *PIPELINES), RowBinder),
 }
 
 
@@ -187,6 +191,27 @@ class Model:
         tensors = compiled.program.run(feeds, self._binder.checked_state(state))
         return self._binder.results(compiled.outputs, tensors, wanted)
 
+    def predict_batch(
+        self, inputs: Mapping[str, Any] | Iterable[Mapping[str, Any]]
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Run the model for many inputs; classical models and pipelines of them compute all at once.
+
+        Args:
+            inputs: Either a table: for each input a list or an array with a value for each prediction, arrays stacked
+                along a new first axis. Or the inputs of each prediction, as for ``predict``.
+
+        Returns:
+            For a table, a table: an array for each output, its first axis the predictions; a classifier's
+            probabilities as a dictionary with an array for each label; lists of pictures, of other dictionaries and of
+            sequences. Else a list with what ``predict`` returns for each.
+
+        Raises:
+            FeatureError: The columns of a table differ in length, or a value does not fit its description.
+            UnsupportedError: The model has parts that cannot be run; the error names all of them.
+            FormatError: A part of the model breaks a rule of the specification.
+        """
+        return predict_batch(self, inputs)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a file or a package; it appears there whole or not at all.
 
@@ -231,7 +256,10 @@ class Model:
     def _compile(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         names = list(self._binder.sources if outputs is None else self._binder.sources_of(outputs))
         serialized = self._serialize(shapes, names)
-        program = engine_named(self._engine).compile(serialized, self._options)
+        # What is made for many rows is run from several threads at once, each with some of the rows.
+        is_stream = any(MANY in dims for dims in shapes.values())
+        options = replace(self._options, threads=1) if is_stream else self._options
+        program = engine_named(self._engine).compile(serialized, options)
         return CompiledModel(names, program, lambda: self._lower(shapes, names))
 
     def _serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:

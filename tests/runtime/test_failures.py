@@ -8,6 +8,7 @@ import pytest
 from tests.support import fill, run_layer
 
 import windfall
+from windfall.graph.checks import CHECKS
 from windfall.runtime.failures import compile_error, layer_of, run_error
 from windfall.spec.proto import Model_pb2
 
@@ -235,6 +236,22 @@ def test_failures_outside_of_nodes() -> None:
     assert run_error(RuntimeError(text)) == "ONNX Runtime failed: invalid rank for input: x Got: 5 Expected: 4"
 
 
+@pytest.mark.parametrize("code", sorted(CHECKS))
+@pytest.mark.parametrize("number", ["", "~1"])
+def test_a_check_in_the_graph(code: str, number: str) -> None:
+    text = f"{RUNNING} Gather node. Name:'a.b/scaler.check_{code}{number}' Status Message: indices element out of"
+    assert run_error(RuntimeError(text)) == f"'a.b/scaler' {CHECKS[code]}"
+
+
+@pytest.mark.parametrize(
+    ("node", "operator"),
+    [("a.check_integer.Gather", "Gather"), ("a.check_integer", "Cast"), ("a.check_none", "Gather")],
+)
+def test_a_name_like_that_of_a_check_is_none(node: str, operator: str) -> None:
+    text = run_error(RuntimeError(f"{RUNNING} {operator} node. Name:'{node}' Status Message: no"))
+    assert text == f"{node.rpartition('.')[0]!r} ({operator}) failed at run time: no{ADVICE}"
+
+
 def test_a_name_like_that_of_a_loop_without_end_is_no_loop() -> None:
     text = f"{RUNNING} Gather node. Name:'a.iterations_at_most_9.Gather' Status Message: no"
     assert run_error(RuntimeError(text)).startswith("'a.iterations_at_most_9' (Gather) failed at run time: no")
@@ -243,7 +260,8 @@ def test_a_name_like_that_of_a_loop_without_end_is_no_loop() -> None:
 @pytest.mark.parametrize(
     "part",
     ["running Gather node. Name:'", "Node (", 'In Node, ("', "/", "[ONNXRuntimeError] : 1 : FAIL : ", "_token_1", "a(",
-     " was false. ", ".iterations_at_most_1", "' Status Message: ", "a:1 ", ".x:1", "{1,", "fused "],
+     " was false. ", ".iterations_at_most_1", ".check_integer",
+     "check_integer~1", "' Status Message: ", "a:1 ", ".x:1", "{1,", "fused "],
 )  # fmt: skip
 def test_hostile_names_take_no_time(part: str) -> None:
     name = part * (300_000 // len(part))

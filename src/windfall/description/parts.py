@@ -10,9 +10,9 @@ from typing import Any
 from windfall.description.weights import NEURAL_NETWORK, Stored, children, stored_weights, summarize
 from windfall.spec.detach import WEIGHT_PARAMS
 from windfall.spec.modelfile import ModelFile
+from windfall.spec.pipelines import pipeline_members
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
-PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _LONGEST_LIST = 8
 _LONGEST_STRING = 60
 
@@ -61,16 +61,6 @@ class MemberDescription:
     outputs: tuple[str, ...]
     contents: Mapping[str, int]
     members: tuple["MemberDescription", ...] = ()
-
-
-def pipeline_members(spec: Any) -> list[tuple[str, Any]]:
-    """Return the names and ``Model`` messages of a pipeline's members, none for other types."""
-    kind = spec.WhichOneof("Type")
-    if kind not in PIPELINES:
-        return []
-    pipeline = spec.pipeline if kind == "pipeline" else getattr(spec, kind).pipeline
-    names = list(pipeline.names)
-    return [(names[i] if i < len(names) else f"model{i}", model) for i, model in enumerate(pipeline.models)]
 
 
 def describe_members(spec: Any) -> tuple[MemberDescription, ...]:

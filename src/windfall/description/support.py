@@ -4,30 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from windfall.description.parts import pipeline_members
+from windfall.lowering.gaps import BUILT_IN, unsupported
+from windfall.spec.pipelines import pipeline_members
 from windfall.description.weights import NEURAL_NETWORK
-from windfall.lowering.classical.model import LOWERINGS as CLASSICAL
-from windfall.lowering.ml_program.program import gaps as program_gaps
-from windfall.lowering.neural_network.network import gaps
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
-_APPLE = "needs a model that is part of Apple's operating systems, whose weights are not in the file"
-_BUILT_IN = (
-    "visionFeaturePrint",
-    "audioFeaturePrint",
-    "soundAnalysisPreprocessing",
-    "textClassifier",
-    "wordTagger",
-    "gazetteer",
-    "wordEmbedding",
-)
-_REASONS: Mapping[str | None, str] = {
-    **dict.fromkeys(_BUILT_IN, _APPLE),
-    "linkedModel": "needs another model file",
-    "customModel": "needs a class of the app that it was made for",
-    "serializedModel": "is private to Apple's tools",
-    None: "its type is unknown to this version",
-}
+__all__ = ["Dependency", "dependencies", "unsupported"]
 
 
 @dataclass(frozen=True)
@@ -47,30 +29,6 @@ class Dependency:
     description: str = ""
 
 
-def unsupported(spec: Any, member: str = "") -> Iterator[str]:
-    """Name each part that cannot be run here, with the reason.
-
-    Args:
-        spec: The ``Model`` message.
-        member: The name of the pipeline's member that it is, for the text.
-    """
-    kind = spec.WhichOneof("Type")
-    prefix = f"model {member!r}: " if member else ""
-    if kind in NEURAL_NETWORK_TYPES:
-        yield from (f"{prefix}layer {gap}" for gap in gaps(spec))
-        return
-    if kind == "mlProgram":
-        yield from (f"{prefix}{gap}" for gap in program_gaps(spec.mlProgram))
-        return
-    if kind in CLASSICAL:
-        return
-    members = pipeline_members(spec)
-    if not members or not member:
-        yield f"{prefix}type {kind}: {_REASONS.get(kind, 'cannot be run yet')}"
-    for name, model in members:
-        yield from unsupported(model, f"{member}/{name}" if member else name)
-
-
 def dependencies(spec: Any, path: str = "") -> Iterator[Dependency]:
     """Yield what a model needs that is not in its file, members and nested networks included."""
     kind = spec.WhichOneof("Type")
@@ -78,7 +36,7 @@ def dependencies(spec: Any, path: str = "") -> Iterator[Dependency]:
         yield from _custom_layers(getattr(spec, kind), path)
     elif kind in _DEPENDENCIES:
         yield _DEPENDENCIES[kind](getattr(spec, kind), path)
-    elif kind in _BUILT_IN:
+    elif kind in BUILT_IN:
         yield Dependency("built-in model", kind, path)
     for name, model in pipeline_members(spec):
         yield from dependencies(model, _joined(path, name))

@@ -15,6 +15,10 @@ from windfall.graph.limits import LARGEST_GRAPH, LARGEST_TENSOR
 
 OPSET = 21
 """The version of ONNX's default domain: the newest that ONNX Runtime and OpenVINO both take in full."""
+ML = "ai.onnx.ml"
+"""The domain of operators for classical models."""
+OPSETS = {"": OPSET, ML: 5}
+"""The versions of all domains. Before 5 of ``ai.onnx.ml``, ensembles of trees give float32 alone."""
 
 Dim = int | None
 """One size of a shape; None where it is known only at run time."""
@@ -33,7 +37,7 @@ class GraphBuilder:
     """
 
     def __init__(self, name: str, input_names: Iterable[str] = ()) -> None:
-        self.graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=name)
+        self.graph = ir.Graph([], [], nodes=[], opset_imports=dict(OPSETS), name=name)
         self.prefix = ""
         # Inputs keep their names, by which they are fed, whatever nodes are called.
         self._inputs = set(input_names)
@@ -55,8 +59,10 @@ class GraphBuilder:
         return value
 
     def constant(self, array: ArrayLike, name: str = "const") -> ir.Value:
-        """Add an array as an initializer; equal small arrays become one."""
+        """Add an array as an initializer; equal small arrays become one. Text is an array of objects."""
         array = np.asarray(array)
+        if array.dtype == object:
+            return self.stored(string_tensor(array), name)
         key = None
         if array.nbytes <= 64:
             key = (array.dtype.str, array.shape, array.tobytes())
@@ -76,26 +82,35 @@ class GraphBuilder:
         self._root.graph.register_initializer(value)
         return value
 
-    def op(self, op_type: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
+    def op(
+        self, op_type: str, *inputs: ir.Value | None, name: str = "", domain: str = "", **attributes: Any
+    ) -> ir.Value:
         """Add a node with one output and return that.
 
         Args:
-            op_type: An operator of ONNX's default domain.
+            op_type: An operator.
             inputs: Its inputs, None for an optional one that is left out.
             name: The name of the output within the layer; the operator's by default.
+            domain: The operator's domain: ONNX's default one, or ``ML``.
             attributes: The node's attributes; those that are None are left out.
 
         Raises:
             ShapeError: The inputs do not fit each other, or the output would be too large.
         """
-        return self.ops(op_type, *inputs, outputs=1, name=name, **attributes)[0]
+        return self.ops(op_type, *inputs, outputs=1, name=name, domain=domain, **attributes)[0]
 
     def ops(
-        self, op_type: str, *inputs: ir.Value | None, outputs: int, name: str = "", **attributes: Any
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        outputs: int,
+        name: str = "",
+        domain: str = "",
+        **attributes: Any,
     ) -> Sequence[ir.Value]:
         """Add a node with several outputs and return them; see ``op``."""
         node = ir.Node(
-            "",
+            domain,
             op_type,
             inputs,
             [_attribute(key, value) for key, value in attributes.items() if value is not None],
@@ -105,7 +120,7 @@ class GraphBuilder:
         for index, output in enumerate(node.outputs):
             output.name = self.unique(f"{node.name}:{index}")
         try:
-            infer(node, OPSET)
+            infer(node, OPSETS)
         except Exception as error:
             raise ShapeError(_short(error)) from error
         for output in node.outputs:
@@ -286,6 +301,18 @@ class GraphBuilder:
         self._planes[restored] = value
         self._leads[restored] = lead
         return restored
+
+
+def string_tensor(array: NDArray[Any]) -> ir.StringTensor:
+    """Return an array of texts as a tensor.
+
+    Raises:
+        ShapeError: A text has half a character, which no tensor can hold.
+    """
+    try:
+        return ir.StringTensor([str(text).encode() for text in array.ravel()], shape=ir.Shape(array.shape))
+    except UnicodeEncodeError as error:
+        raise ShapeError("a text holds half a character, which has no UTF-8") from error
 
 
 def common_shape(one: ir.Shape | None, other: ir.Shape | None) -> ir.Shape | None:

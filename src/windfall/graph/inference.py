@@ -1,5 +1,6 @@
 """Type and shape inference for one node at a time, by the operator's own rules in ``onnx``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -13,13 +14,17 @@ _LARGEST_DATA = 256
 _RANK_FROM_INPUT = {"Reshape": 1, "Expand": 1, "ConstantOfShape": 0}
 
 
-def infer(node: ir.Node, opset: int) -> None:
+def infer(node: ir.Node, opsets: Mapping[str, int]) -> None:
     """Set the type and shape of a node's outputs from those of its inputs.
+
+    Args:
+        node: The node.
+        opsets: The version of each domain.
 
     Raises:
         Exception: Whatever ``onnx`` raises where the inputs do not fit the operator.
     """
-    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    schema = onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain)
     types: dict[str, onnx.TypeProto] = {}
     data: dict[str, onnx.TensorProto] = {}
     for value in node.inputs:
@@ -34,7 +39,7 @@ def infer(node: ir.Node, opset: int) -> None:
         ir.serde.serialize_node(node),
         types,
         data,
-        opset_imports=[onnx.helper.make_opsetid("", opset)],
+        opset_imports=[onnx.helper.make_opsetid(*opset) for opset in opsets.items()],
         ir_version=10,
     )
     for output in node.outputs:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from windfall.lowering.classical.model import LOWERINGS as CLASSICAL
-from windfall.lowering.classical.model import lower_classical
+from windfall.lowering.classical.models import LOWERINGS as CLASSICAL
 from windfall.lowering.ml_program.program import lower_program
 from windfall.lowering.neural_network.network import lower_network
+from windfall.lowering.pipeline import lower_pipeline
 from windfall.lowering.shapes import InputShapes
 from windfall.passes import optimize
 from windfall.spec.modelfile import ModelFile
+from windfall.spec.pipelines import PIPELINES
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
 __all__ = ["InputShapes", "lower"]
@@ -18,7 +19,7 @@ __all__ = ["InputShapes", "lower"]
 _LOWERINGS: Mapping[str | None, Callable[[ModelFile, InputShapes, Sequence[str], str], ir.Model]] = {
     **dict.fromkeys(NEURAL_NETWORK_TYPES, lower_network),
     "mlProgram": lower_program,
-    **dict.fromkeys(CLASSICAL, lower_classical),
+    **dict.fromkeys((*CLASSICAL, *PIPELINES), lower_pipeline),
 }
 
 

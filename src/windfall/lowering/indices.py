@@ -7,6 +7,8 @@ from windfall.lowering.context import GraphContext, Value
 
 # Larger constants are no shapes or indices that are worth reading ahead.
 _LARGEST_KNOWN = 4096
+# Fractional numbers from here on, and those that are none, do not fit into int64.
+_BEYOND = 2.0**63
 
 
 def known_numbers(x: Value) -> NDArray[np.int64] | None:
@@ -17,7 +19,8 @@ def known_numbers(x: Value) -> NDArray[np.int64] | None:
         node = x.producer()
     if x.const_value is None or x.const_value.size > _LARGEST_KNOWN:
         return None
-    return x.const_value.numpy().astype(np.int64)
+    numbers = x.const_value.numpy()
+    return numbers.astype(np.int64) if np.all(np.abs(numbers) < _BEYOND) else None
 
 
 def counted(ctx: GraphContext, count: int) -> Value:

@@ -49,12 +49,12 @@ def suppressed(
     if least is not None:
         allowed = ctx.op("Where", ctx.op("GreaterOrEqual", best, least), best, ctx.floats(_NEVER))
     iou = ctx.op("Min", ctx.op("Max", iou, ctx.floats([0])), ctx.floats([1]))
-    rivals = _by_class(ctx, scores, allowed) if per_class else ctx.op("Unsqueeze", allowed, ctx.integers([1]))
+    rivals = by_class(ctx, scores, allowed) if per_class else ctx.op("Unsqueeze", allowed, ctx.integers([1]))
     chosen = ctx.op("NonMaxSuppression", boxes, rivals, most, iou, ctx.floats([_LOWEST]), center_point_box=1)
     return _outputs(ctx, boxes, scores, _kept(ctx, best, chosen), most)
 
 
-def _by_class(ctx: GraphContext, scores: Value, allowed: Value) -> Value:
+def by_class(ctx: GraphContext, scores: Value, allowed: Value) -> Value:
     """Return [B, C, N], each box's score for the class whose boxes it may suppress."""
     rows = ctx.op("Unsqueeze", allowed, ctx.integers([1]))  # [B, N] -> [B, 1, N]
     classes = ctx.shape(scores)[2]

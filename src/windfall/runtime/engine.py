@@ -1,5 +1,6 @@
 """What an engine is: it compiles a graph into a program, and a program runs."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,12 @@ class EngineOptions:
 
     threads: int | None = None
     compute_units: str = "all"
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Program(Protocol):

@@ -6,6 +6,7 @@ has several. A layer of a network and an operation of an ML program are shown al
 
 import re
 
+from windfall.graph.checks import CHECKS, MARK
 from windfall.graph.limits import ITERATIONS_MARK
 
 _MOST_SHOWN = 300
@@ -15,6 +16,7 @@ _CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _WHILE_RUNNING = "Non-zero status code returned while running "
 _NODE = re.compile(r"(\S+) node\. Name:'(.*)", re.DOTALL)
 _TOO_OFTEN = re.compile(rf"(.*){re.escape(ITERATIONS_MARK)}(\d+)(?:~\d+)?", re.DOTALL)
+_CHECK = re.compile(rf"(?:.*\.)?{MARK}(\w+)(?:~\d+)?", re.DOTALL)
 _COMPILING = (
     re.compile(r"Node \((?P<name>.*?)\) Op \((?P<operator>\w+)\) (?:\[\w+\] )?", re.DOTALL),
     re.compile(
@@ -44,6 +46,9 @@ def run_error(error: Exception) -> str:
             f"the loop layer {_one_line(too_often[1])!r} has run {int(too_often[2]):,} times without end, the most "
             "that a loop may run; check its conditionNetwork, or the input that gives the number"
         )
+    check = _CHECK.fullmatch(name)
+    if operator == "Gather" and check is not None and check[1] in CHECKS:
+        return f"{_source(name)} {CHECKS[check[1]]}"
     reason = _reason(error, message, f"{operator} op: ")
     return f"{_shown(name, operator)} failed at run time: {reason}; check the sizes and values of the inputs"
 
@@ -59,8 +64,12 @@ def compile_error(error: Exception) -> str:
 
 
 def _shown(name: str, operator: str) -> str:
+    return f"{_source(name)} ({operator})"
+
+
+def _source(name: str) -> str:
     source = layer_of(name)
-    return f"{source!r} ({operator})" if source else f"a node of the graph ({operator})"
+    return repr(source) if source else "a node of the graph"
 
 
 def layer_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,12 @@ class ModelFile:
         source: OpenFile | None = None,
         extents: Sequence[Extent] = (),
         blobs: BlobFolder | None = None,
+        title: str = "",
+        members: Mapping[int, "ModelFile"] | None = None,
     ) -> None:
         self.spec = spec
+        self._members = members or {}
+        self._title = title
         self.path = path
         self.blobs = blobs
         self.size = (source.size if source else spec.ByteSize()) + (blobs.size if blobs else 0)
@@ -51,8 +55,33 @@ class ModelFile:
 
     @property
     def name(self) -> str:
-        """The file's name, for messages."""
-        return self.path.name if self.path else "the model"
+        """The file's name, for messages; behind that of a pipeline's member."""
+        return self._title or (self.path.name if self.path else "the model")
+
+    def member(self, name: str, spec: Any, index: int | None = None) -> "ModelFile":
+        """Return a model inside this one, whose weights lie in the same files unless it comes from elsewhere.
+
+        Args:
+            name: Its name.
+            spec: Its ``Model`` message, which is a part of this one's.
+            index: Its place among the members.
+        """
+        if index is not None and index in self._members:
+            return self._members[index]
+        return ModelFile(spec, self.path, self._source, self._extents, self.blobs, f"{name!r} of {self.name}")
+
+    def with_spec(self, spec: Any, members: Mapping[int, "ModelFile"]) -> "ModelFile":
+        """Return a model made of parts of this one.
+
+        Args:
+            spec: Its ``Model`` message.
+            members: Those of its members, by their places, that have weights of their own or are made of such.
+        """
+        return ModelFile(spec, self.path, self._source, self._extents, self.blobs, self.name, members)
+
+    def unpacked(self, spec: Any) -> "ModelFile":
+        """Return a model whose message was inside of this one's as bytes: none of its weights is detached."""
+        return ModelFile(spec, self.path, blobs=self.blobs, title=self.name)
 
     @property
     def is_package(self) -> bool:
@@ -93,9 +122,18 @@ class ModelFile:
         return None if self._source is None else self._source.path.parent
 
     def stamp(self) -> tuple[object, ...] | None:
-        """Tell this model from all others; None if it was written to since it was loaded, or is no longer there."""
+        """Tell this model from all others; None if it was written to since it was loaded, or is no longer there.
+
+        None also where some of its members lie in other files.
+        """
+        if self._is_foreign(self.path):
+            return None
         stamps = tuple(part.stamp() for part in (self._source, self.blobs) if part is not None)
         return None if not stamps or None in stamps else stamps
+
+    def _is_foreign(self, path: Path | None) -> bool:
+        """Whether it lies elsewhere than another model, or has a member that does."""
+        return self.path != path or any(member._is_foreign(path) for member in self._members.values())
 
     def payload_size(self, weight_params: Any, field: int) -> int:
         """Return the size in bytes of a weight's detached payloads of one field, 0 if there is none."""

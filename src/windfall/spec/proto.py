@@ -38,6 +38,11 @@ NeuralNetwork_pb2 = _module("NeuralNetwork_pb2")
 FeatureTypes_pb2 = _module("FeatureTypes_pb2")
 MIL_pb2 = _module("MIL_pb2")
 GLMRegressor_pb2 = _module("GLMRegressor_pb2")
+GLMClassifier_pb2 = _module("GLMClassifier_pb2")
+TreeEnsemble_pb2 = _module("TreeEnsemble_pb2")
+SVM_pb2 = _module("SVM_pb2")
+Normalizer_pb2 = _module("Normalizer_pb2")
+OneHotEncoder_pb2 = _module("OneHotEncoder_pb2")
 
 NEURAL_NETWORK_TYPES = ("neuralNetwork", "neuralNetworkClassifier", "neuralNetworkRegressor")
 """The model types that hold layers, as members of the oneof ``Model.Type``."""

@@ -79,7 +79,7 @@ def test_inputs_that_do_not_fit():
     with pytest.raises(FeatureError, match=r"^input 'x0' is missing; give a value for each of \['x0', 'x1'\]$"):
         windfall.load(regressor()).predict({})
     with pytest.raises(
-        UnsupportedError, match=r"^input 'x0' is of type stringType; such models take numbers and arrays$"
+        FormatError, match=r"input is 'x0', has the type stringType, must be a number or an array of numbers$"
     ):
         windfall.load(regressor(kinds=("stringType",))).compiled  # noqa: B018
     with pytest.raises(UnsupportedError, match=r"^the model has no function 'f', only ML programs have any; load it"):

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from windfall.interop.coremltools.costs import relative_costs
+from windfall.spec.pipelines import PIPELINES, pipeline_members
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
-
-_PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 
 
 def model_structure(spec: Any) -> Any:
@@ -26,9 +25,7 @@ def model_structure(spec: Any) -> Any:
     network = _network(getattr(spec, kind)) if kind in NEURAL_NETWORK_TYPES else None
     program = _program(spec.mlProgram) if kind == "mlProgram" else None
     pipeline = None
-    if kind in _PIPELINES:
-        from windfall.description.parts import pipeline_members
-
+    if kind in PIPELINES:
         members = [(label, model_structure(model)) for label, model in pipeline_members(spec)]
         pipeline = MLModelStructurePipeline(sub_models=members)
     return MLModelStructure(neuralnetwork=network, program=program, pipeline=pipeline)

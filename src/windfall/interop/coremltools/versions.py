@@ -7,13 +7,13 @@ their fields.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from windfall.spec.pipelines import PIPELINES
 from windfall.spec.proto import NEURAL_NETWORK_TYPES, NEWEST_SPECIFICATION, FeatureTypes_pb2, NeuralNetwork_pb2
 
 _PACKAGE = "CoreML.Specification."
-_PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 _FIRST_TYPES = {
     *NEURAL_NETWORK_TYPES,
-    *_PIPELINES,
+    *PIPELINES,
     "glmClassifier",
     "glmRegressor",
     "supportVectorClassifier",
@@ -58,7 +58,7 @@ def _lower(model: Any) -> None:
         claimed = NEWEST_SPECIFICATION
     model.specificationVersion = min(claimed, max(map(_needed, _messages(model))))
     kind = model.WhichOneof("Type")
-    if kind in _PIPELINES:
+    if kind in PIPELINES:
         pipeline = model.pipeline if kind == "pipeline" else getattr(model, kind).pipeline
         for member in pipeline.models:
             _lower(member)

@@ -165,9 +165,9 @@ def _joined(ctx: OperationContext, x: Value, axis: int) -> Value:
 
 
 def _edges(ctx: OperationContext, argument: str, edges: Array) -> Array:
-    found = edges.astype(np.int64)
-    if found.shape != (2, 2) or found.min() < 0:
-        raise ctx.error(argument, "must be two numbers of at least 0 for H and two for W", value=found.tolist())
+    if edges.shape != (2, 2) or edges.dtype.kind not in "iu" or edges.min() < 0:
+        raise ctx.error(argument, "must be two integers of at least 0 for H and two for W", value=edges.tolist())
+    found: Array = edges.astype(np.int64)
     return found
 
 

@@ -18,11 +18,17 @@ from windfall.graph.limits import LARGEST_TENSOR
 from windfall.graph.stored import StoredTensor
 from windfall.lowering.ml_program.types import GRAPH_TYPES, tensor_type, type_name
 from windfall.spec.blobfile import decode_bytes
-from windfall.spec.modelfile import ModelFile
+from windfall.spec.modelfile import ModelFile, Place
+from windfall.spec.openfile import shown
+from windfall.spec.packing import BITS
 from windfall.spec.proto import MIL_pb2
 
 _SMALLEST_STORED = 1024
 _STRINGS = np.dtype(object)
+
+
+def _nowhere() -> Place | None:
+    return None
 
 
 class Constant:
@@ -33,10 +39,17 @@ class Constant:
         dims: Its shape.
     """
 
-    def __init__(self, data_type: int, dims: tuple[int, ...], load: Callable[[], NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        data_type: int,
+        dims: tuple[int, ...],
+        load: Callable[[], NDArray[Any]],
+        place: Callable[[], Place | None] = _nowhere,
+    ) -> None:
         self.data_type = data_type
         self.dims = dims
         self._load = load
+        self._place = place
         self._value: ir.Value | None = None
 
     @classmethod
@@ -64,9 +77,8 @@ class Constant:
 
     def _read(self) -> NDArray[Any]:
         array = self._load()
-        dtype: np.dtype[Any] = _STRINGS if self.data_type == MIL_pb2.STRING else GRAPH_TYPES[self.data_type].numpy()
-        elements: NDArray[Any] = array.astype(dtype, copy=False).reshape(self.dims)
-        return elements
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that the type cannot hold are the model's own
+            return array.astype(_dtype(self.data_type), copy=False).reshape(self.dims)
 
     def value(self, graph: GraphBuilder, name: str) -> ir.Value:
         """Return the constant as a value of the graph, the same one each time."""
@@ -79,7 +91,7 @@ class Constant:
         if self.data_type == MIL_pb2.STRING:
             strings = np.array([str(text).encode() for text in self.array.flat], dtype=object)
             return ir.StringTensor(strings.reshape(self.dims), shape=ir.Shape(self.dims), name=name)
-        return StoredTensor(self._read, self.dims, name, dtype=GRAPH_TYPES[self.data_type])
+        return StoredTensor(self._read, self.dims, name, self._place, GRAPH_TYPES[self.data_type])
 
 
 def constant_of(file: ModelFile, value: Any) -> Constant:
@@ -103,6 +115,10 @@ def constant_of(file: ModelFile, value: Any) -> Constant:
     return Constant(data_type, dims, lambda: array)
 
 
+def _dtype(data_type: int) -> np.dtype[Any]:
+    return _STRINGS if data_type == MIL_pb2.STRING else GRAPH_TYPES[data_type].numpy()
+
+
 def _itemsize(data_type: int) -> int:
     return _STRINGS.itemsize if data_type == MIL_pb2.STRING else int(GRAPH_TYPES[data_type].itemsize)
 
@@ -123,7 +139,16 @@ def _stored(file: ModelFile, place: Any, data_type: int, dims: tuple[int, ...]) 
             f"{place.fileName} at {place.offset} holds {blob.count} values, must hold {math.prod(dims)} for "
             f"the shape {list(dims)}"
         )
+    as_it_is = BITS[data_type] == GRAPH_TYPES[data_type].itemsize * 8
+    # Float16 is made float32 by the engine, while it reads the file.
+    if as_it_is or data_type == MIL_pb2.FLOAT16:
+        return Constant(data_type, dims, blob.read, lambda: _in_folder(file, blob.place))
     return Constant(data_type, dims, blob.read)
+
+
+def _in_folder(file: ModelFile, place: Place | None) -> Place | None:
+    """Return a place if it is in the one folder where engines look, also for graphs from the cache."""
+    return place if place is not None and place.path.parent == file.folder else None
 
 
 def _immediate(immediate: Any, data_type: int, count: int) -> NDArray[Any]:
@@ -135,12 +160,26 @@ def _immediate(immediate: Any, data_type: int, count: int) -> NDArray[Any]:
 
 def _tensor(immediate: Any, data_type: int, count: int) -> NDArray[Any]:
     kind = immediate.tensor.WhichOneof("value")
-    if kind is None:
-        return np.empty(0, GRAPH_TYPES[data_type].numpy())
-    values = getattr(immediate.tensor, kind).values
+    values = () if kind is None else getattr(immediate.tensor, kind).values
     if kind == "bytes":
         return decode_bytes(values, data_type, count)
-    return np.array(values, _STRINGS if kind == "strings" else None)
+    if not values:
+        return np.empty(0, _dtype(data_type))
+    return _fitting(np.array(values, _STRINGS if kind == "strings" else None), data_type)
+
+
+def _fitting(array: NDArray[Any], data_type: int) -> NDArray[Any]:
+    """Return values of a message as the type that the graph has for them, which must be able to hold them."""
+    dtype = _dtype(data_type)
+    is_text, is_fraction = array.dtype == _STRINGS, array.dtype.kind == "f"
+    wrong = array
+    if is_text == (dtype == _STRINGS) and not (is_fraction and dtype.kind != "f"):
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in all that is computed
+            elements = array.astype(dtype)
+        wrong = array[elements != array] if dtype.kind in "biu" else array[:0]
+    if wrong.size:
+        raise FormatError(f"a constant of {type_name(data_type)} has the value {shown(str(wrong[0]))}, which is none")
+    return elements
 
 
 def _list(immediate: Any, data_type: int, _count: int) -> NDArray[Any]:

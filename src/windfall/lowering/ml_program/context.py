@@ -75,7 +75,8 @@ class OperationContext(GraphContext):
             return value
         known = self.known(value)
         if known is not None:
-            return self.constant(known.astype(dtype.numpy()), "cast")
+            with np.errstate(over="ignore", invalid="ignore"):  # numbers that the type cannot hold are the model's own
+                return self.constant(known.astype(dtype.numpy()), "cast")
         return self.op("Cast", value, to=dtype)
 
     def axis(self, argument: str, axis: int, rank: int) -> int:

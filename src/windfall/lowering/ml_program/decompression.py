@@ -25,9 +25,10 @@ def shift_and_scale(data: Numbers, scale: Numbers, offset: Numbers | None) -> Nu
     blocks = [size for d, g in zip(data.shape, scale.shape, strict=True) for size in (g, d // g)]
     single = [size for g in scale.shape for size in (g, 1)]
     split = data.astype(np.float32).reshape(blocks)
-    if offset is not None:
-        split -= offset.astype(np.float32).reshape(single)
-    split *= scale.astype(np.float32).reshape(single)
+    with np.errstate(over="ignore", invalid="ignore"):  # scales beyond float32 are the model's own
+        if offset is not None:
+            split -= offset.astype(np.float32).reshape(single)
+        split *= scale.astype(np.float32).reshape(single)
     return split.reshape(data.shape)
 
 

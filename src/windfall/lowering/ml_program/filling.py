@@ -96,11 +96,11 @@ def lower_one_hot(
     counted = ctx.op("Range", ctx.integers(0), size, ctx.integers(1))
     wanted = ctx.op("Unsqueeze", ctx.cast(indices, ir.DataType.INT64), ctx.integers([place]))
     found = ctx.op("Equal", wanted, ctx.reshape(counted, -1, [1] * (rank - place)))
-    kind = ctx.graph_type.numpy()
-    on, off = (_one(ctx, name, v).astype(kind) for name, v in (("on_value", on_value), ("off_value", off_value)))
+    given = (_one(ctx, "on_value", on_value), _one(ctx, "off_value", off_value))
+    numbers = [ctx.cast(ctx.constant(value), ctx.graph_type) for value in given]
     if ctx.graph_type in _CHOSEN:
-        return ctx.op("Where", found, ctx.constant(on), ctx.constant(off))
-    numbers = (ctx.constant(value.astype(np.int32)) for value in (on, off))
+        return ctx.op("Where", found, *numbers)
+    numbers = [ctx.cast(value, ir.DataType.INT32) for value in numbers]
     return ctx.cast(ctx.op("Where", found, *numbers), ctx.graph_type)
 
 
@@ -139,16 +139,22 @@ def lower_range_1d(ctx: OperationContext, end: Value, start: Value, step: Value)
     return ctx.op("Add", first, ctx.op("Mul", ctx.cast(indices, ir.DataType.FLOAT), width))
 
 
+_MOST_STEPS = 2**31
 # How many fractional numbers there are. The quotient is rounded to the program's own type, as numpy.arange does.
 
 
 def _known_count(ctx: OperationContext, bounds: Sequence[Value]) -> Value | None:
     dtype = np.float16 if _is_half(ctx) else np.float32
-    numbers: list[Array | None] = [None if n is None else n.astype(dtype) for n in map(ctx.known, bounds)]
+    with np.errstate(over="ignore"):  # what float16 cannot hold is refused below
+        numbers: list[Array | None] = [None if n is None else n.astype(dtype) for n in map(ctx.known, bounds)]
     start, end, step = numbers
     if start is None or end is None or step is None:
         return None
-    return ctx.integers(max(0, int(np.ceil((end - start) / step))))
+    with np.errstate(all="ignore"):  # a quotient that float32 cannot hold is refused
+        count = np.ceil((end - start) / step)
+    if not np.all(count < _MOST_STEPS):
+        raise ctx.error("step", f"must lead from start to end in less than {_MOST_STEPS} steps", value=step.tolist())
+    return ctx.integers(max(0, int(count)))
 
 
 def _count(ctx: OperationContext, bounds: Sequence[Value]) -> Value:

@@ -74,6 +74,9 @@ def lower_program(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
     described = interface(file, function)
     block, opset = block_of(file, function)
     _refuse_gaps(file, described.function)
+    written = state_outputs(block)
+    if not outputs and not written:
+        raise FormatError(f"{file.name} declares no outputs, must declare at least one; ask for inner values by name")
     states = [feature.name for feature in described.description.state]
     inputs = [feature.name for feature in described.description.input]
     graph = GraphBuilder(file.path.stem if file.path else "model", [*inputs, *states])
@@ -83,7 +86,6 @@ def lower_program(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[
         scope.lower_block(block)
         graph.prefix = ""
         graph.graph.outputs.extend(lower_output(scope, described, name) for name in outputs)
-        written = state_outputs(block)
         graph.graph.outputs.extend(graph.rename(_last(scope, name), f"{name}{AFTER}") for name in written)
     except ShapeError as error:
         raise FormatError(f"{file.name}: {error}") from error

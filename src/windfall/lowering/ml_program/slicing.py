@@ -98,8 +98,9 @@ def _numbers(ctx: OperationContext, argument: str, value: Value, rank: int) -> N
     dims = ctx.shape(value)
     if len(dims) != 1 or dims[0] not in (rank, None):
         raise ctx.error(argument, f"must be {rank} numbers for an x of rank {rank}", value=f"of shape {list(dims)}")
-    known = ctx.known(value)
-    return ctx.cast(value, ir.DataType.INT64) if known is None else known.astype(np.int64)
+    whole = ctx.cast(value, ir.DataType.INT64)
+    known = ctx.known(whole)
+    return whole if known is None else known
 
 
 def _with_zeros(ctx: OperationContext, numbers: Numbers, mask: Any) -> Numbers:

@@ -1,0 +1,72 @@
+"""Questions about pipelines, and about models of all types as their members, that their messages alone answer.
+
+Source: ``Pipeline``, ``Model`` in Model.proto.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
+"""The types of models that consist of models, as members of the oneof ``Type``."""
+
+CLASSIFIERS = ("treeEnsembleClassifier", "glmClassifier", "supportVectorClassifier", "kNearestNeighborsClassifier")
+"""The types of classical models that give a label and a score for each of their labels."""
+
+CLASSICAL = (
+    *CLASSIFIERS,
+    "glmRegressor",
+    "supportVectorRegressor",
+    "treeEnsembleRegressor",
+    "bayesianProbitRegressor",
+    "itemSimilarityRecommender",
+    "classConfidenceThresholding",
+    "oneHotEncoder",
+    "imputer",
+    "featureVectorizer",
+    "dictVectorizer",
+    "scaler",
+    "categoricalMapping",
+    "normalizer",
+    "arrayFeatureExtractor",
+    "nonMaximumSuppression",
+    "soundAnalysisPreprocessing",
+    "identity",
+)
+"""The types of models that are neither networks nor programs nor pipelines, and whose files have all that they need."""
+
+DEEPEST = 32
+"""How deep pipelines may lie in each other."""
+
+
+def pipeline_members(spec: Any) -> list[tuple[str, Any]]:
+    """Return the names and ``Model`` messages of a pipeline's members, none for other types."""
+    kind = spec.WhichOneof("Type")
+    if kind not in PIPELINES:
+        return []
+    pipeline = spec.pipeline if kind == "pipeline" else getattr(spec, kind).pipeline
+    names = list(pipeline.names)
+    return [(names[i] if i < len(names) else f"model{i}", model) for i, model in enumerate(pipeline.models)]
+
+
+def all_members(spec: Any) -> Iterator[Any]:
+    """Yield the ``Model`` messages of all members of a pipeline that are none themselves; any other model itself."""
+    if spec.WhichOneof("Type") not in PIPELINES:
+        yield spec
+    for _, member in pipeline_members(spec):
+        yield from all_members(member)
+
+
+def values_of(spec: Any) -> Mapping[str, Any]:
+    """Return the ``FeatureDescription`` of each value of a pipeline by its name: its inputs, its members' outputs."""
+    messages = [spec.description.input, *(member.description.output for _, member in pipeline_members(spec))]
+    return {feature.name: feature for features in messages for feature in features}
+
+
+def producer_of(spec: Any, name: str) -> Any:
+    """Return the ``Model`` message that gives a value, not a pipeline; None for what is an input."""
+    if spec.WhichOneof("Type") not in PIPELINES:
+        return spec if any(feature.name == name for feature in spec.description.output) else None
+    for _, member in reversed(pipeline_members(spec)):
+        if any(feature.name == name for feature in member.description.output):
+            return producer_of(member, name)
+    return None
