@@ -105,8 +105,9 @@ def lower_lut_to_dense(
 
 def _packed_lut(ctx: OperationContext, indices: Constant, lut: Constant, shape: Ints) -> Constant:
     bits, count = lut.size.bit_length() - 1, math.prod(shape)
-    if lut.size != 2**bits or bits not in (1, 2, 4, 6, 8):
-        raise ctx.error("lut", "must have 2, 4, 16, 64 or 256 values", value=f"of {lut.size} values")
+    if len(lut.dims) != 1 or lut.size != 2**bits or bits not in (1, 2, 4, 6, 8):
+        rule = "must be a vector of 2, 4, 16, 64 or 256 values"
+        raise ctx.error("lut", rule, value=f"of shape {list(lut.dims)}")
     if indices.size != (bits * count + 7) // 8:
         rule = f"must have {(bits * count + 7) // 8}, {bits} bits for each of {list(shape)}"
         raise ctx.error("indices", rule, value=f"of {indices.size} bytes")

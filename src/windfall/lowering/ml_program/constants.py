@@ -160,7 +160,7 @@ def _immediate(immediate: Any, data_type: int, count: int) -> NDArray[Any]:
 
 def _tensor(immediate: Any, data_type: int, count: int) -> NDArray[Any]:
     kind = immediate.tensor.WhichOneof("value")
-    values = () if kind is None else getattr(immediate.tensor, kind).values
+    values: Any = () if kind is None else getattr(immediate.tensor, kind).values
     if kind == "bytes":
         return decode_bytes(values, data_type, count)
     if not values:

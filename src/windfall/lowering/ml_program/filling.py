@@ -151,8 +151,8 @@ def _known_count(ctx: OperationContext, bounds: Sequence[Value]) -> Value | None
     if start is None or end is None or step is None:
         return None
     with np.errstate(all="ignore"):  # a quotient that float32 cannot hold is refused
-        count = np.ceil((end - start) / step)
-    if not np.all(count < _MOST_STEPS):
+        count = float(np.ceil((end - start) / step))
+    if not count < _MOST_STEPS:
         raise ctx.error("step", f"must lead from start to end in less than {_MOST_STEPS} steps", value=step.tolist())
     return ctx.integers(max(0, int(count)))
 
