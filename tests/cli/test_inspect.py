@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, saved
+from tests.description.test_compression import quantized, use
+from tests.description.test_programs import several
 from windfall.spec.proto import Model_pb2
 
 
@@ -25,6 +27,45 @@ def test_json(run: Run, folder: Path) -> None:
     assert description["predicted_feature"] == "label"
     assert description["layer_counts"] == {"activation": 1}
     assert "layers" not in description
+
+
+def program(folder: Path) -> str:
+    """A program with two functions, one of which keeps states and has a compressed weight."""
+    spec = several()
+    block = spec.mlProgram.functions["extend"].block_specializations["CoreML7"]
+    quantized(block, "w", 64)
+    use(block, "w")
+    return saved(spec, folder / "program.mlmodel")
+
+
+def test_a_program(run: Run, folder: Path) -> None:
+    result = run("inspect", program(folder))
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    for line in (
+        "Opset CoreML8 (iOS 18), CoreML7 (iOS 17)",
+        "keys State of MultiArray (4)",
+        "Functions (2)",
+        "extend (default) CoreML7 (iOS 17) token → y keys, values",
+        "Int8 40 40 bytes 100.0 %",
+        "conv 8-bit linear 1 48 bytes 80 bytes 9.60",
+        "Operations (2)",
+        "constexpr_blockwise_shift_scale 1 conv 1",
+    ):
+        assert line in lines
+    assert all(line == line.rstrip() and len(line) <= 80 for line in result.output.splitlines())
+
+
+def test_a_program_as_json(run: Run, folder: Path) -> None:
+    description = json.loads(run("inspect", program(folder), "--json").output)
+    assert [(f["name"], f["opset"], len(f["states"])) for f in description["functions"]] == [
+        ("prompt", "CoreML8", 0),
+        ("extend", "CoreML7", 2),
+    ]
+    assert [(one["operator"], one["form"], one["bytes"]) for one in description["compressions"]] == [
+        ("conv", "8-bit linear", 48)
+    ]
+    assert description["weights"] == [{"precision": "Int8", "values": 40, "bytes": 40, "share": 1.0}]
+    assert description["layer_counts"] == {"constexpr_blockwise_shift_scale": 1, "conv": 1}
 
 
 def test_layers(run: Run) -> None:

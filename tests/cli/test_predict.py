@@ -194,7 +194,10 @@ def test_a_state_is_kept_from_one_prediction_to_the_next(run: Run, folder: Path)
     for index in range(2):
         np.save(folder / f"{index}.npy", X)
     result = run("predict", "sum.mlmodel", "0.npy", "1.npy", "--json")
-    assert [json.loads(line)["outputs"]["after"]["values"] for line in result.output.splitlines()] == [[1, 2, 3], [2, 4, 6]]
+    assert [json.loads(line)["outputs"]["after"]["values"] for line in result.output.splitlines()] == [
+        [1, 2, 3],
+        [2, 4, 6],
+    ]
 
 
 def test_a_function_is_named(run: Run, folder: Path) -> None:
@@ -263,8 +266,8 @@ def test_threads_and_compute_units_reach_the_engine(run: Run, monkeypatch: pytes
     run("predict", "style.mlmodel", "cat.png", "--threads", 1, "--compute-units", "cpu-and-gpu")
     run("predict", "style.mlmodel", "cat.png")
     assert calls == [
-        {"threads": 1, "compute_units": "cpu_and_gpu"},
-        {"threads": None, "compute_units": "all"},
+        {"threads": 1, "compute_units": "cpu_and_gpu", "function": "", "linked_models": None},
+        {"threads": None, "compute_units": "all", "function": "", "linked_models": None},
     ]
 
 

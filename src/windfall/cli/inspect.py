@@ -12,9 +12,18 @@ from windfall.cli.errors import debug_option
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, complete where the tables are cut short.")
 @click.option("--layers", is_flag=True, help="List every layer with its inputs, outputs, parameters and weights.")
+@click.option(
+    "--linked-models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Take models that MODEL links to from this folder; repeatable.",
+)
 @debug_option
-def inspect(model: Path, as_json: bool, layers: bool) -> None:
+def inspect(model: Path, as_json: bool, layers: bool, linked_models: tuple[Path, ...]) -> None:
     """Show what MODEL takes and gives, who made it, what it weighs and what it depends on.
+
+    Of an ML program it also shows the functions, their opsets and states, and how the weights of each operator are
+    compressed. Weight files are not read: a large package takes no longer than a small one.
 
     Works for every type of model, those that cannot be run here among them.
 
@@ -26,7 +35,7 @@ def inspect(model: Path, as_json: bool, layers: bool) -> None:
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     import windfall
 
-    description = windfall.load(model).description
+    description = windfall.load(model, linked_models=linked_models or None).description
     if as_json:
         click.echo(json.dumps(description.to_dict(layers=layers), indent=2, ensure_ascii=False))
         return

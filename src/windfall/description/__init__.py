@@ -3,6 +3,7 @@
 Works for every type of model, those that cannot be run here among them.
 """
 
+from windfall.description.compression import Compression
 from windfall.description.features import (
     ArrayType,
     DictionaryType,
@@ -15,15 +16,18 @@ from windfall.description.features import (
 )
 from windfall.description.model import ClassLabels, Metadata, ModelDescription, describe
 from windfall.description.parts import LayerDescription, MemberDescription
+from windfall.description.programs import FunctionDescription
 from windfall.description.support import Dependency
 from windfall.description.weights import WeightPrecision
 
 __all__ = [
     "ArrayType",
     "ClassLabels",
+    "Compression",
     "Dependency",
     "DictionaryType",
     "FeatureDescription",
+    "FunctionDescription",
     "ImageType",
     "LayerDescription",
     "MemberDescription",

@@ -4,10 +4,11 @@ Source: ``Model``, ``ModelDescription``, ``Metadata`` in Model.proto.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from windfall.description.compression import Compression, describe_compressions
 from windfall.description.features import FeatureDescription, describe_feature
 from windfall.description.parts import (
     LayerDescription,
@@ -15,11 +16,13 @@ from windfall.description.parts import (
     contents,
     describe_layers,
     describe_members,
-    pipeline_members,
 )
-from windfall.description.support import Dependency, dependencies, unsupported
+from windfall.description.programs import FunctionDescription, describe_functions
+from windfall.description.support import Dependency, needs_and_gaps
 from windfall.description.weights import WeightPrecision, stored_weights, summarize
+from windfall.lowering.gaps import Provided, nothing_provided
 from windfall.spec.modelfile import ModelFile
+from windfall.spec.pipelines import pipeline_members
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,13 +82,14 @@ class ModelDescription:
         inputs: What it takes.
         outputs: What it gives.
         states: What it keeps from one prediction to the next.
-        functions: The names of its functions, where it has several; inputs and outputs are the default one's.
+        functions: An ML program's functions; inputs, outputs and states above are the default one's.
         predicted_feature: The output that holds a classifier's label or a regressor's value.
         predicted_probabilities: The output that holds a classifier's probabilities by label.
         class_labels: A classifier's labels.
         updatable: Whether it can be trained further on a device.
         parameters: How many weights it has.
         weights: How the weights are stored.
+        compressions: How those of an ML program are compressed, by the operators that they belong to.
         layer_counts: How many layers of each type there are, the most frequent first.
         layers: The layers, or an ML program's operations.
         contents: What a model without layers holds, e.g. ``{"trees": 100, "nodes": 1900}``.
@@ -103,13 +107,14 @@ class ModelDescription:
     inputs: tuple[FeatureDescription, ...]
     outputs: tuple[FeatureDescription, ...]
     states: tuple[FeatureDescription, ...]
-    functions: tuple[str, ...]
+    functions: tuple[FunctionDescription, ...]
     predicted_feature: str
     predicted_probabilities: str
     class_labels: ClassLabels | None
     updatable: bool
     parameters: int
     weights: tuple[WeightPrecision, ...]
+    compressions: tuple[Compression, ...]
     layer_counts: Mapping[str, int]
     layers: tuple[LayerDescription, ...]
     contents: Mapping[str, int]
@@ -154,9 +159,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def describe(file: ModelFile) -> ModelDescription:
-    """Describe a model of any type, whether or not it can be run."""
+def describe(
+    file: ModelFile, opened: Callable[[], ModelFile] | None = None, provided: Provided = nothing_provided
+) -> ModelDescription:
+    """Describe a model of any type, whether or not it can be run.
+
+    Args:
+        file: The model.
+        opened: Returns it with the models that it links to, and that are packed into it, in their places; the model
+            itself by default.
+        provided: Tells which members functions of the user's stand for.
+    """
     spec = file.spec
+    needs, gaps = needs_and_gaps(spec, opened or (lambda: file), provided)
     interface = _interface(spec)
     layers = tuple(describe_layers(file, spec))
     weights = summarize(stored_weights(file, spec))
@@ -171,19 +186,20 @@ def describe(file: ModelFile) -> ModelDescription:
         inputs=tuple(map(describe_feature, interface.input)),
         outputs=tuple(map(describe_feature, interface.output)),
         states=tuple(map(describe_feature, interface.state)),
-        functions=tuple(function.name for function in spec.description.functions),
+        functions=describe_functions(spec),
         predicted_feature=interface.predictedFeatureName,
         predicted_probabilities=interface.predictedProbabilitiesName,
         class_labels=_class_labels(spec),
         updatable=spec.isUpdatable,
         parameters=sum(weight.values for weight in weights),
         weights=weights,
+        compressions=describe_compressions(spec),
         layer_counts=dict(counts.most_common()),
         layers=layers,
         contents=contents(spec),
         members=describe_members(spec),
-        dependencies=tuple(dependencies(spec)),
-        unsupported=tuple(unsupported(spec)),
+        dependencies=needs,
+        unsupported=gaps,
     )
 
 

@@ -1,8 +1,8 @@
 """A description as tables, the way Xcode shows a model."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.columns import Columns
@@ -11,9 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from windfall.description.compression import Compression
 from windfall.description.features import FeatureDescription
 from windfall.description.parts import LayerDescription, MemberDescription
+from windfall.description.programs import FunctionDescription
 from windfall.description.support import Dependency
+from windfall.description.weights import WeightPrecision
 from windfall.text import bytes_text, safe
 
 if TYPE_CHECKING:
@@ -65,25 +68,24 @@ def report(description: "ModelDescription", *, complete: bool = False) -> Group:
         shown(description.name, "bold"),
         Padding(_grid(_facts(description)), (0, 0, 0, 2)),
     ]
-    for title, features in (
-        ("Inputs", description.inputs),
-        ("Outputs", description.outputs),
-        ("States", description.states),
-    ):
-        if features:
-            parts += _section(title, _features(features))
-    if description.weights:
-        parts += _section("Weights", _weights(description))
-    if description.layer_counts:
-        parts += _section(_layers_title(description), _counts(description.layer_counts))
-    if description.members:
-        parts += _section("Models in the pipeline", _members(description.members))
-    if description.dependencies:
-        parts += _section("Dependencies", _dependencies(description.dependencies))
-    if description.unsupported:
-        parts += _section("Not supported here", _bullets(description.unsupported, None if complete else _MOST_GAPS))
-    if description.metadata.user_defined:
-        parts += _section("Additional metadata", _grid(description.metadata.user_defined.items()))
+    functions = description.functions if len(description.functions) > 1 else ()
+    gaps = description.unsupported if complete else _shortened(description.unsupported)
+    sections: Sequence[tuple[str, Any, Callable[[Any], RenderableType]]] = (
+        ("Inputs", description.inputs, _features),
+        ("Outputs", description.outputs, _features),
+        ("States", description.states, _features),
+        (f"Functions ({len(functions):,})", functions, _functions),
+        ("Weights", description.weights, _weights),
+        ("Compressed weights", description.compressions, _compressions),
+        (_layers_title(description), description.layer_counts, _counts),
+        ("Models in the pipeline", description.members, _members),
+        ("Dependencies", description.dependencies, _dependencies),
+        ("Not supported here", gaps, _bullets),
+        ("Additional metadata", description.metadata.user_defined.items(), _grid),
+    )
+    for title, content, body in sections:
+        if content:
+            parts += _section(title, body(content))
     return Group(*parts)
 
 
@@ -116,7 +118,7 @@ def _facts(description: "ModelDescription") -> Iterator[tuple[str, str]]:
         "Author": metadata.author,
         "License": metadata.license,
         "Version": metadata.version,
-        "Functions": ", ".join(description.functions),
+        "Opset": ", ".join(dict.fromkeys(map(_opset, description.functions))),
         "Predicted": description.predicted_feature,
         "Probabilities": description.predicted_probabilities,
         "Class labels": _labels(description),
@@ -164,12 +166,43 @@ def _default(feature: FeatureDescription) -> str:
     return "" if default is None else f", default {default:g}"
 
 
-def _weights(description: "ModelDescription") -> Table:
+def _weights(weights: Sequence[WeightPrecision]) -> Table:
     table = _table("Precision", ">Values", ">Size", ">Share")
-    for weight in description.weights:
+    for weight in weights:
         table.add_row(
             shown(weight.precision), f"{weight.values:,}", bytes_text(weight.bytes), f"{100 * weight.share:.1f} %"
         )
+    return table
+
+
+def _opset(function: FunctionDescription) -> str:
+    return f"{function.opset} ({function.system})" if function.system else function.opset
+
+
+def _functions(functions: Sequence[FunctionDescription]) -> Table:
+    has_states = any(function.states for function in functions)
+    table = _table("Name", "!Opset", "Inputs → outputs", *(["States"] if has_states else []))
+    for function in functions[:_MOST_ROWS]:
+        flow = f"{_feature_names(function.inputs)} → {_feature_names(function.outputs)}"
+        name = f"{function.name}{' (default)' if function.default else ''}"
+        states = [shown(_feature_names(function.states))] if has_states else []
+        table.add_row(shown(name), shown(_opset(function)), shown(flow), *states)
+    if len(functions) > _MOST_ROWS:
+        table.add_row(shown(f"... and {len(functions) - _MOST_ROWS:,} more"))
+    return table
+
+
+def _feature_names(features: Sequence[FeatureDescription]) -> str:
+    return _names([feature.name for feature in features])
+
+
+def _compressions(compressions: Sequence[Compression]) -> Table:
+    table = _table("Operator", "Form", ">Weights", ">Size", ">Of", ">Bits each")
+    for one in compressions[:_MOST_ROWS]:
+        sizes = (bytes_text(one.bytes), bytes_text(one.full_bytes))
+        table.add_row(shown(one.operator), shown(one.form), f"{one.weights:,}", *sizes, f"{one.bits:.2f}")
+    if len(compressions) > _MOST_ROWS:
+        table.add_row(shown(f"... and {len(compressions) - _MOST_ROWS:,} more"))
     return table
 
 
@@ -213,14 +246,18 @@ def _dependencies(dependencies: Sequence[Dependency]) -> Table:
     return table
 
 
-def _bullets(lines: Sequence[str], most: int | None) -> Table:
+def _shortened(lines: Sequence[str]) -> Sequence[str]:
+    if len(lines) <= _MOST_GAPS:
+        return lines
+    return [*lines[:_MOST_GAPS], f"... and {len(lines) - _MOST_GAPS:,} more; --layers names all"]
+
+
+def _bullets(lines: Sequence[str]) -> Table:
     grid = Table.grid(padding=0)
     grid.add_column()
     grid.add_column(overflow="fold")
-    for line in lines[:most]:
+    for line in lines:
         grid.add_row("- ", shown(line))
-    if most is not None and len(lines) > most:
-        grid.add_row("- ", f"... and {len(lines) - most:,} more; --layers names all")
     return grid
 
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from windfall.lowering.gaps import BUILT_IN, unsupported
-from windfall.spec.pipelines import pipeline_members
 from windfall.description.weights import NEURAL_NETWORK
+from windfall.errors import FormatError
+from windfall.lowering.gaps import BUILT_IN, Provided, unsupported
+from windfall.spec.modelfile import ModelFile
+from windfall.spec.pipelines import pipeline_members
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
-__all__ = ["Dependency", "dependencies", "unsupported"]
+__all__ = ["Dependency", "dependencies", "needs_and_gaps", "unsupported"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,24 @@ def _linked(model: Any, path: str) -> Dependency:
 
 def _custom(model: Any, path: str) -> Dependency:
     return Dependency("custom model", model.className, path, model.description)
+
+
+def needs_and_gaps(
+    spec: Any, opened: Callable[[], ModelFile], provided: Provided
+) -> tuple[tuple[Dependency, ...], tuple[str, ...]]:
+    """Return what a model needs that is not in its file, and what of it cannot be run.
+
+    Args:
+        spec: The ``Model`` message.
+        opened: Returns the model with those that it links to, and that are packed into it, in their places.
+        provided: The members that functions of the user's stand for.
+    """
+    try:
+        whole = opened().spec
+    except FormatError as error:
+        return tuple(dependencies(spec)), (str(error),)
+    needs = dict.fromkeys([*dependencies(spec), *dependencies(whole)])
+    return tuple(needs), tuple(unsupported(whole, provided=provided))
 
 
 _DEPENDENCIES: Mapping[str, Callable[[Any, str], Dependency]] = {"linkedModel": _linked, "customModel": _custom}

@@ -3,7 +3,6 @@
 Source: ``WeightParams`` in NeuralNetwork.proto, ``Value`` in MIL.proto.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ NEURAL_NETWORK = "CoreML.Specification.NeuralNetwork"
 _VALUE = "CoreML.Specification.MILSpec.Value"
 _FLOATS = {FLOAT32: "Float32", FLOAT16: "Float16"}
 _QUANTIZED = {"linearQuantization": "linear", "lookupTableQuantization": "lookup table", None: "without a scale"}
+_MOST = 2**60
+"""No file holds more values than this: a model that declares more is damaged."""
 
 
 class Stored(NamedTuple):
@@ -27,6 +28,8 @@ class Stored(NamedTuple):
     precision: str
     values: int
     size: int
+    place: tuple[str, int] | None = None
+    """The name of a weight file, and where in it the weight is described."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,26 @@ def stored_weights(file: ModelFile, message: Any, *, nested: bool = True) -> Ite
         file: The model that the message is part of.
         message: Any message, e.g. a ``Model`` or a layer's parameters.
         nested: Whether the weights of neural networks inside count too: a loop's body, a pipeline's members.
+
+    Yields:
+        Each weight; one in a weight file once, though several functions of a program have it.
     """
+    places = set[tuple[str, int]]()
     for found in _weight_messages(message, nested):
         stored = _READERS[found.DESCRIPTOR.full_name](file, found)
-        if stored is not None:
-            yield stored
+        if stored is None or stored.place in places:
+            continue
+        if stored.place is not None:
+            places.add(stored.place)
+        yield stored
 
 
 def summarize(weights: Iterable[Stored]) -> tuple[WeightPrecision, ...]:
     """Add up weights by their precision, the largest first."""
     sums: dict[str, tuple[int, int]] = {}
-    for precision, values, size in weights:
-        before = sums.get(precision, (0, 0))
-        sums[precision] = (before[0] + values, before[1] + size)
+    for weight in weights:
+        values, size = sums.get(weight.precision, (0, 0))
+        sums[weight.precision] = (values + weight.values, size + weight.size)
     total = sum(size for _, size in sums.values()) or 1
     ordered = sorted(sums.items(), key=lambda item: -item[1][1])
     return tuple(WeightPrecision(name, values, size, size / total) for name, (values, size) in ordered)
@@ -128,8 +138,17 @@ def _program_value(_: ModelFile, value: Any) -> Stored | None:
     data_type = type(tensor).DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number.get(tensor.dataType)
     name = "unknown type" if data_type is None else data_type.name.capitalize()
     digits = re.search(r"\d+", name)
-    count = math.prod(dimension.constant.size for dimension in tensor.dimensions)
-    return Stored(name, count, (count * int(digits.group() if digits else 8) + 7) // 8)
+    count = value_count(dimension.constant.size for dimension in tensor.dimensions)
+    size = (count * int(digits.group() if digits else 8) + 7) // 8
+    return Stored(name, count, size, (value.blobFileValue.fileName, value.blobFileValue.offset))
+
+
+def value_count(dims: Iterable[int]) -> int:
+    """Return how many values a shape has, up to a limit that keeps sums printable."""
+    count = 1
+    for dim in dims:
+        count = min(count * dim, _MOST)
+    return count
 
 
 _READERS = {WEIGHT_PARAMS: _weight_params, _VALUE: _program_value}
