@@ -100,7 +100,7 @@ def test_a_model_says_what_it_is(tmp_path):
     assert repr(windfall.load(path)) == "<windfall.Model 'm.mlmodel', neuralNetwork>"
 
 
-@pytest.mark.parametrize("kind", ["pipeline", "itemSimilarityRecommender", "wordTagger"])
+@pytest.mark.parametrize("kind", ["linkedModel", "customModel", "wordTagger"])
 def test_other_types_of_models_can_be_loaded_but_not_run(kind):
     spec = Model_pb2.Model(specificationVersion=3)
     getattr(spec, kind).SetInParent()
@@ -108,7 +108,7 @@ def test_other_types_of_models_can_be_loaded_but_not_run(kind):
     assert model.spec == spec
     with pytest.raises(UnsupportedError) as error:
         model.predict({})
-    assert str(error.value).startswith(f"the model is of type {kind}, which can be inspected but not run yet; ")
+    assert str(error.value).startswith(f"the model cannot be run: type {kind}: needs ")
 
 
 def test_an_error_does_not_stay():

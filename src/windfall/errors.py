@@ -6,7 +6,7 @@
     +-- FormatError        a file is not a model, is damaged, or breaks a rule of the format
     |   +-- LoweringError  a layer's parameters break a rule of the specification
     +-- UnsupportedError   a valid model asks for what windfall has not
-    +-- FeatureError       a value given to ``predict`` does not fit the model's description
+    +-- FeatureError       a value given to ``predict``, or by a function of the user's, does not fit the description
     +-- EngineError        the engine failed to compile or to run the graph
 
 Each message is one line: the thing, the value, the rule and the way out.
@@ -30,7 +30,7 @@ class UnsupportedError(WindfallError):
 
 
 class FeatureError(WindfallError):
-    """A value given to ``predict`` does not fit the model's description."""
+    """A value given to ``predict``, or returned by a function of the user's, does not fit the model's description."""
 
 
 class EngineError(WindfallError):

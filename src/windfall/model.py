@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from windfall.batches import predict_batch
-from windfall.errors import FeatureError, FormatError, UnsupportedError
+from windfall.errors import FeatureError, FormatError
 from windfall.features.binding import Binder
 from windfall.features.networks import NetworkBinder
 from windfall.features.programs import ProgramBinder
@@ -21,7 +21,7 @@ from windfall.runtime.serialized import SerializedModel
 from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
 from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
 from windfall.spec.package import write_package
-from windfall.spec.pipelines import CLASSICAL, PIPELINES
+from windfall.spec.pipelines import CLASSICAL, PIPELINES, is_closed
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.rowforms import MANY
 from windfall.spec.writing import write_file
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
+    from windfall.custom.extractors import Function
+    from windfall.custom.linked import Folders, LinkedFolders
     from windfall.description import ModelDescription
     from windfall.lowering import InputShapes
 
@@ -50,6 +52,8 @@ def load(
     threads: int | None = None,
     engine: str = "auto",
     function: str = "",
+    feature_extractor: "Function | Mapping[str, Function] | None" = None,
+    linked_models: "Folders | None" = None,
 ) -> "Model":
     """Load a Core ML model.
 
@@ -62,15 +66,31 @@ def load(
         threads: How many threads one prediction may use; None for all cores.
         engine: What computes: ``auto`` or ``onnxruntime``.
         function: The function of an ML program to run; its own default where none is named.
+        feature_extractor: What stands for models that are part of Apple's systems, such as ``visionFeaturePrint``:
+            a function, or a mapping to functions from types or from names of members. A function is given the value of
+            the member's input, and returns that of its output; several are dictionaries by name.
+        linked_models: The folder, or folders, in which models may lie that this one links to; none by default.
 
     Raises:
-        FormatError: The file is missing, is no Core ML model or is damaged.
-        UnsupportedError: An argument has a value that windfall does not know.
+        FormatError: The file, or one that it links to, is missing, is no Core ML model or is damaged.
+        UnsupportedError: An argument has a value that windfall does not know, or that is of no use to the model.
     """
     options = checked_options(threads, compute_units)
     engine_named(engine)
     is_path = isinstance(model, str | os.PathLike)
-    return Model(read_model_file(model) if is_path else from_spec(model), options, engine, function)
+    file = read_model_file(model) if is_path else from_spec(model)
+    links = None if linked_models is None else _linked_folders(linked_models)
+    if feature_extractor is None:
+        return Model(file, options, engine, function, links)
+    from windfall.custom.staged import StagedModel
+
+    return StagedModel(file, options, engine, function, links, feature_extractor)
+
+
+def _linked_folders(folders: "Folders") -> "LinkedFolders":
+    from windfall.custom.linked import LinkedFolders
+
+    return LinkedFolders(folders)
 
 
 class CompiledModel:
@@ -102,14 +122,24 @@ class CompiledModel:
 class Model:
     """A Core ML model. Made by ``windfall.load``; may be used from many threads at once."""
 
-    def __init__(self, file: ModelFile, options: EngineOptions, engine: str, function: str = "") -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        options: EngineOptions,
+        engine: str,
+        function: str = "",
+        links: "LinkedFolders | None" = None,
+    ) -> None:
         self._file = file
+        self._links = links
         self._function = function
         self._options = options
         self._engine = engine
         self._programs: OrderedDict[tuple[_Shapes, tuple[str, ...] | None], CompiledModel] = OrderedDict()
         self._lock = threading.Lock()
-        if function:  # a wrong name is to show now
+        if links is not None:  # a file that is missing is to show now
+            _ = self._opened
+        if function:  # a wrong name too
             _ = self._binder
 
     @cached_property
@@ -117,7 +147,7 @@ class Model:
         """What the model takes and gives, who made it, what it weighs; prints as a table."""
         from windfall.description import describe  # predictions do without it
 
-        return describe(self._file)
+        return describe(self._file, lambda: self._opened, self._provided)
 
     @property
     def spec(self) -> Any:
@@ -234,13 +264,25 @@ class Model:
 
     @cached_property
     def _binder(self) -> Binder:
-        kind = self._file.spec.WhichOneof("Type")
+        kind = self._opened.spec.WhichOneof("Type")
         if kind not in _BINDERS:
-            raise UnsupportedError(
-                f"{self._file.name} is of type {kind}, which can be inspected but not run yet; "
-                f"types that run are {', '.join(map(str, _BINDERS))}"
-            )
-        return _BINDERS[kind](self._file, self._function)
+            from windfall.lowering.gaps import refuse, unsupported
+
+            refuse(self._file.name, list(unsupported(self._opened.spec)))
+        return _BINDERS[kind](self._opened, self._function)
+
+    @cached_property
+    def _opened(self) -> ModelFile:
+        """What is computed: the model, with those that it links to and that are packed into it in their places."""
+        if not is_closed(self._file.spec):
+            return self._file
+        from windfall.custom.opening import opened
+
+        return opened(self._file, self._links)
+
+    def _provided(self, _path: str, _kind: str) -> bool:
+        """Tell whether a function of the user's stands for a member; see ``windfall.custom``."""
+        return False
 
     def _compiled(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
@@ -265,11 +307,12 @@ class Model:
     def _serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
         """Return the graph for an engine: from the cache on disk, or lowered now."""
         folder = cache_folder()
-        key = None if folder is None else entry_key(self._file, (tuple(shapes.items()), names, self._function))
-        if folder is None or key is None or self._file.folder is None:
+        file = self._opened
+        key = None if folder is None else entry_key(file, (tuple(shapes.items()), names, self._function))
+        if folder is None or key is None or file.folder is None:
             return self._lower_and_serialize(shapes, names)
         cache = CompileCache(folder)
-        found = cache.get(key, self._file.folder)
+        found = cache.get(key, file.folder)
         if found is None:
             found = self._lower_and_serialize(shapes, names)
             cache.put(key, found)
@@ -284,4 +327,4 @@ class Model:
         # Imported only where a model is not in the cache: lowering needs all of onnx.
         from windfall.lowering import lower
 
-        return lower(self._file, shapes, names, self._function)
+        return lower(self._opened, shapes, names, self._function)

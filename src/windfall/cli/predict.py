@@ -40,6 +40,12 @@ _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
     show_default=True,
     help="The devices that may be used.",
 )
+@click.option(
+    "--linked-models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Take models that MODEL links to from this folder; repeatable.",
+)
 @debug_option
 def predict(  # noqa: PLR0913  # one parameter per option is click's way
     *,
@@ -53,6 +59,7 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     function: str,
     threads: int | None,
     compute_units: str,
+    linked_models: tuple[Path, ...],
 ) -> None:
     """Run MODEL and show what it gives.
 
@@ -84,7 +91,8 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     from windfall.cli.results import Output, ResultWriter
 
     units = compute_units.replace("-", "_")
-    loaded = windfall.load(model, threads=threads, compute_units=units, function=function)
+    links = linked_models or None
+    loaded = windfall.load(model, threads=threads, compute_units=units, function=function, linked_models=links)
     predictions = Predictions(loaded, inputs, _FITS[fit], layers)
     predictions.files.add(model.resolve())
     files = ResultWriter(output, predictions.files)

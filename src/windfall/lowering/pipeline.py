@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.errors import FormatError, UnsupportedError
+from windfall.errors import FormatError
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.lowering.classical.context import ModelContext
 from windfall.lowering.classical.forms import Column, Entries, Form, Forms, Items, Scores, Tensor
 from windfall.lowering.classical.models import LOWERINGS, lower_model
-from windfall.lowering.gaps import unsupported
+from windfall.lowering.gaps import refuse, unsupported
 from windfall.lowering.members import MEMBERS
 from windfall.lowering.shapes import InputShapes
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.pipelines import DEEPEST, PIPELINES, pipeline_members
 from windfall.spec.rowforms import COLUMNS, COUNTS, GIVEN, INDEX, ITEMS, KEYS, SCORES, VALUES, columns_of, parts_of
-
-_MOST_LISTED = 3
 
 
 def lower_pipeline(
@@ -43,22 +41,13 @@ def lower_pipeline(
         LoweringError: A model breaks a rule of the specification.
         FormatError: The members do not fit each other.
     """
-    _refuse_gaps(file)
+    refuse(file.name, list(unsupported(file.spec)))
     graph = GraphBuilder(file.path.stem if file.path else "model", input_shapes)
     values = lower_member(file, graph, _inputs(graph, file.spec.description, input_shapes))
     graph.prefix = ""
     for name in outputs:
         graph.graph.outputs.append(graph.rename(_tensor_of(graph, file, values, name), name))
     return build_model(graph.graph)
-
-
-def _refuse_gaps(file: ModelFile) -> None:
-    gaps = list(unsupported(file.spec))
-    if gaps:
-        more = f"; and {len(gaps) - _MOST_LISTED} more" if len(gaps) > _MOST_LISTED else ""
-        raise UnsupportedError(
-            f"{file.name} cannot be run: {'; '.join(gaps[:_MOST_LISTED])}{more}; see all with: windfall inspect MODEL"
-        )
 
 
 def _inputs(graph: GraphBuilder, description: Any, shapes: InputShapes) -> Forms:

@@ -43,9 +43,18 @@ def pipeline_members(spec: Any) -> list[tuple[str, Any]]:
     kind = spec.WhichOneof("Type")
     if kind not in PIPELINES:
         return []
-    pipeline = spec.pipeline if kind == "pipeline" else getattr(spec, kind).pipeline
-    names = list(pipeline.names)
-    return [(names[i] if i < len(names) else f"model{i}", model) for i, model in enumerate(pipeline.models)]
+    names = list(_pipeline(spec).names)
+    return [(names[i] if i < len(names) else f"model{i}", model) for i, model in enumerate(models_of(spec))]
+
+
+def models_of(spec: Any) -> Any:
+    """Return the repeated field with the members of a pipeline."""
+    return _pipeline(spec).models
+
+
+def _pipeline(spec: Any) -> Any:
+    kind = spec.WhichOneof("Type")
+    return spec.pipeline if kind == "pipeline" else getattr(spec, kind).pipeline
 
 
 def all_members(spec: Any) -> Iterator[Any]:
@@ -54,6 +63,11 @@ def all_members(spec: Any) -> Iterator[Any]:
         yield spec
     for _, member in pipeline_members(spec):
         yield from all_members(member)
+
+
+def is_closed(spec: Any) -> bool:
+    """Whether a model, or a member of it, is only named in the file, or packed into it as bytes."""
+    return any(member.WhichOneof("Type") in ("linkedModel", "serializedModel") for member in all_members(spec))
 
 
 def values_of(spec: Any) -> Mapping[str, Any]:

@@ -111,7 +111,8 @@ def class_labels(file: ModelFile, block: Any, classify: Any) -> tuple[str, list[
     )
     if not source or stored is None or "val" not in stored.attributes:
         raise FormatError(
-            f"{file.name} is a classifier and must name its probabilities and a constant with its classes; convert it again"
+            f"{file.name} is a classifier and must name its probabilities and a constant with its classes; "
+            "convert it again"
         )
     return source, _labels(stored.attributes["val"].immediateValue)
 
