@@ -102,6 +102,70 @@ def test_a_compiled_model_finds_the_largest() -> None:
     np.testing.assert_array_equal(found["score"], [logits.max()])
 
 
+def name_features(name: str) -> dict[str, float]:
+    name = name.lower()
+    parts = {"first-letter": name[:1], "first2-letters": name[:2], "first3-letters": name[:3]}
+    parts |= {"last-letter": name[-1:], "last2-letters": name[-2:], "last3-letters": name[-3:]}
+    return {f"{key}={value}": 1.0 for key, value in parts.items()}
+
+
+def test_names_of_women_and_men() -> None:
+    model = load("names-gender-decision-tree.mlmodel")
+    expected = {"Emma": "F", "Alex": "M", "John": "M", "Olivia": "F", "Vadym": "M", "Sam": "F"}
+    rows = [name_features(name) for name in expected]
+    assert list(model.predict_batch({"input": rows})["classLabel"]) == list(expected.values())
+    found = model.predict({"input": rows[0]})
+    assert found == {"classLabel": "F", "classProbability": {"F": 1.0, "M": 0.0}}
+
+
+def test_sentiment_of_sentences() -> None:
+    model = load("sentiment-polarity-linearsvc.mlmodel")
+    sentences = {
+        "coreml amazing and love using": ("Pos", 0.18709),
+        "terrible waste money broke after two days": ("Neg", -0.39392),
+    }
+    for sentence, (label, decision) in sentences.items():
+        found = model.predict({"input": dict.fromkeys(sentence.split(), 1)})
+        assert found["classLabel"] == label
+        positive = 1 / (1 + np.exp(-decision))
+        np.testing.assert_allclose(found["classProbability"]["Pos"], positive, atol=5e-6)
+        np.testing.assert_allclose(found["classProbability"]["Neg"], 1 - positive, atol=5e-6)
+
+
+def leaf_value(nodes: dict[int, Any], x: NDArray[np.float64]) -> float:
+    """Walk one of the trees of a message whose branches all compare with "less than"."""
+    node = nodes[0]
+    while node.nodeBehavior != node.LeafNode:
+        assert node.nodeBehavior == node.BranchOnValueLessThan
+        value = x[node.branchFeatureIndex]
+        goes = node.missingValueTracksTrueChild if np.isnan(value) else value < node.branchFeatureValue
+        node = nodes[node.trueChildNodeId if goes else node.falseChildNodeId]
+    (info,) = node.evaluationInfo
+    return float(info.evaluationValue)
+
+
+def test_trees_with_missing_values() -> None:
+    model = load("improveai-dummy-v6.mlmodel")
+    names = [feature.name for feature in model.description.inputs]
+    rng = np.random.default_rng(0)
+    random = rng.normal(size=(20, len(names)))
+    random[rng.random(random.shape) < 0.3] = np.nan
+    rows = np.vstack([np.full(len(names), np.nan), np.ones(len(names)), random])
+    trees: dict[int, dict[int, Any]] = {}
+    ensemble = model.spec.treeEnsembleClassifier.treeEnsemble
+    for node in ensemble.nodes:
+        trees.setdefault(node.treeId, {})[node.nodeId] = node
+    sums = [ensemble.basePredictionValue[0] + sum(leaf_value(tree, row) for tree in trees.values()) for row in rows]
+    expected = 1 / (1 + np.exp(-np.array(sums)))
+    np.testing.assert_allclose(expected[:2], [0.06307175, 0.9999973], atol=1e-7)
+    found = model.predict_batch(dict(zip(names, rows.T, strict=True)))
+    np.testing.assert_allclose(found["classProbability"][1], expected, rtol=1e-12)
+    np.testing.assert_array_equal(found["target"], expected > 0.5)
+    one = model.predict(dict(zip(names, rows[0], strict=True)))
+    assert one["target"] == 0
+    np.testing.assert_allclose(one["classProbability"][0], 0.93692825, atol=1e-8)
+
+
 @pytest.mark.parametrize("name", sorted(MANIFEST))
 def test_every_model_is_described(name: str) -> None:
     description = load(name).description

@@ -5,6 +5,8 @@ PyTorch. It predicts on a Mac alone, so the plugin installs windfall in the plac
 Mac. ``make conformance`` runs it; ``suite.py`` judges the results.
 """
 
+from typing import Any
+
 import windfall.interop.coremltools
 from tests.conformance.proxy import CountingProxy
 
@@ -21,3 +23,24 @@ def pytest_configure() -> None:
     # Other modules hold this function already: its code is replaced, not its name.
     utils._is_macos.__code__ = (lambda: True).__code__
     coremltools._deps._IS_MACOS = True
+    _stand_in_for_boston()
+
+
+def _stand_in_for_boston() -> None:
+    """Let tests have a table in place of the Boston housing data, which they download; it has fewer rows.
+
+    What they expect is what scikit-learn and XGBoost make of the same table.
+    """
+    import numpy as np
+    from coremltools.test import utils
+
+    def load_boston() -> dict[str, Any]:
+        rng = np.random.default_rng(0)
+        data = np.abs(rng.normal(size=(150, 13))) * rng.uniform(0.5, 50, 13)
+        data[:, 3] = rng.integers(0, 2, 150)  # tests take these two for categories
+        data[:, 8] = rng.integers(1, 25, 150)
+        target = 20 + data @ rng.normal(size=13) / 20 + rng.normal(size=150)
+        names = "CRIM ZN INDUS CHAS NOX RM AGE DIS RAD TAX PTRATIO B LSTAT"
+        return {"data": data, "target": target, "feature_names": np.array(names.split())}
+
+    utils.load_boston = load_boston

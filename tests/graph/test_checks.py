@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from windfall.graph.builder import GraphBuilder, build_model
-from windfall.graph.checks import CHECKS, require
+from windfall.graph.checks import require
+from windfall.graph.rules import CHECKS
 from windfall.runtime.failures import run_error
 
 TYPES = {"f": ir.DataType.DOUBLE, "i": ir.DataType.INT64, "b": ir.DataType.BOOL, "O": ir.DataType.STRING}

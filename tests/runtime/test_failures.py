@@ -8,7 +8,7 @@ import pytest
 from tests.support import fill, run_layer
 
 import windfall
-from windfall.graph.checks import CHECKS
+from windfall.graph.rules import CHECKS
 from windfall.runtime.failures import compile_error, layer_of, run_error
 from windfall.spec.proto import Model_pb2
 

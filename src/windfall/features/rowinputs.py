@@ -177,7 +177,7 @@ def _counts(values: Sequence[Any], parts: Sequence[Any]) -> NDArray[np.int64]:
 
 def _elements(feature: Any, elements: Sequence[Any], is_integer: bool) -> NDArray[Any]:
     if not is_integer:
-        return _text_array(feature, elements)
+        return _text_array(feature, [_key_text(one) for one in elements])
     wrong = [one for one in elements if isinstance(one, bool | str) or not isinstance(one, int | np.integer)]
     if wrong:
         raise FeatureError(f"input {feature.name!r} has {_brief(wrong[0])}, must have integers; convert it first")
@@ -185,6 +185,11 @@ def _elements(feature: Any, elements: Sequence[Any], is_integer: bool) -> NDArra
         return np.array(elements, np.int64).reshape(-1)
     except OverflowError as error:
         raise FeatureError(f"input {feature.name!r} has an integer that int64 cannot hold") from error
+
+
+def _key_text(key: Any) -> Any:
+    """Return a key as text; coremltools declares dictionaries of integers as ones of texts."""
+    return str(key) if isinstance(key, int | np.integer) and not isinstance(key, bool) else key
 
 
 def _brief(value: object) -> str:

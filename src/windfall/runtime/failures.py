@@ -6,8 +6,8 @@ has several. A layer of a network and an operation of an ML program are shown al
 
 import re
 
-from windfall.graph.checks import CHECKS, MARK
 from windfall.graph.limits import ITERATIONS_MARK
+from windfall.graph.rules import CHECKS, MARK
 
 _MOST_SHOWN = 300
 

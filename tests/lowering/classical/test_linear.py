@@ -41,7 +41,16 @@ def test_the_numbers_are_doubles():
 def test_transforms_against_their_formulas():
     total = 2 * 0.7 - 1 + 0.1
     assert predict([0.7, 1], transform=1) == pytest.approx(1 / (1 + math.exp(-total)), rel=1e-12)
-    assert predict([0.7, 1], transform=2) == pytest.approx((1 + math.erf(total / math.sqrt(2))) / 2, rel=1e-6)
+    assert predict([0.7, 1], transform=2) == pytest.approx((1 + math.erf(total / math.sqrt(2))) / 2, rel=1e-14)
+
+
+@pytest.mark.parametrize("x", [-700.0, -40.0, -8.0, -1e-9, 0.0, 3.0, 40.0, 1e4, -1e4, math.inf, -math.inf])
+def test_transforms_keep_their_digits_far_from_zero(x):
+    fields = {"weights": ((1.0,),), "offset": (0.0,), "kinds": ("doubleType",)}
+    logistic = 1 / (1 + math.exp(-x)) if x > -710 else 0.0
+    assert predict([x], transform=1, **fields) == pytest.approx(logistic, rel=1e-14)
+    normal = math.erfc(-x / math.sqrt(2)) / 2
+    assert predict([x], transform=2, **fields) == pytest.approx(normal, rel=1e-12, abs=1e-300)
 
 
 def test_an_array_as_input_and_as_output():

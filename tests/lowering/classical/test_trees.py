@@ -64,6 +64,13 @@ def test_base_values_and_trees_of_a_single_leaf():
     np.testing.assert_array_equal(values_of(regressor([leaf(3, 9, 100.0)]), [[0, 0], [1, 0]]), [[100], [100]])
 
 
+def test_a_classifier_of_a_single_leaf():
+    model = windfall.load(classifier([leaf(0, 0, 0.75)], 1, {"stringClassLabels": {"vector": ["no", "yes"]}}))
+    found = model.predict_batch({"x": [[0, 0], [1, 0], [2, 0]]})
+    assert list(found["label"]) == ["yes"] * 3
+    np.testing.assert_array_equal(found["scores"]["yes"], [0.75] * 3)
+
+
 def test_leaves_with_several_values_and_with_some_of_them():
     nodes = [
         branch(0, 0, 0, 0, 0.0, 1, 2), leaf(0, 1, 1.0, 2.0, 3.0), leaf(0, 2, d1=0.1),

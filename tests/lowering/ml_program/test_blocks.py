@@ -78,6 +78,11 @@ def test_the_batch_becomes_blocks_and_blocks_the_batch(
         ),
         (
             "space_to_batch",
+            {"block_shape": [2, 2], "paddings": np.float32([[0, np.nan], [1, 1e38]])},
+            r"paddings is \[\[0.0, nan\], .* must be two integers of at least 0 for H and two for W",
+        ),
+        (
+            "space_to_batch",
             {"block_shape": [2], "paddings": np.zeros((2, 2), int)},
             r"block_shape is \[2\], must be at least 1",
         ),

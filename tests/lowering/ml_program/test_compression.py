@@ -228,6 +228,12 @@ def test_scaling_matches_repeated_scales(sizes):
     np.testing.assert_allclose(shift_and_scale(data, scale, offset), (data - zero) * wide, rtol=1e-5, atol=1e-6)
 
 
+def test_scales_beyond_float32_give_infinities():
+    scale, offset = np.float32([[3e38], [np.inf]]), np.float32([[-3e38], [1]])
+    expected = [[np.inf, -np.inf], [np.nan, np.inf]]
+    np.testing.assert_array_equal(shift_and_scale(np.float32([[2e38, -3.2e38], [1, 2]]), scale, offset), expected)
+
+
 def test_spread_and_set_values_are_inverse():
     mask = np.array([[1, 0], [0, 1]])
     np.testing.assert_array_equal(set_values(spread(np.array([5, 6]), mask), mask), [5, 6])
@@ -257,7 +263,12 @@ LUT = np.float32([[[0], [1]]])
         (
             "constexpr_lut_to_dense",
             {"indices": np.uint8([0]), "lut": np.float32([1, 2, 3]), "shape": np.uint32([2])},
-            "lut is of 3 values, must have 2, 4, 16, 64 or 256 values",
+            "lut is of shape [3], must be a vector of 2, 4, 16, 64 or 256 values",
+        ),
+        (
+            "constexpr_lut_to_dense",
+            {"indices": np.uint8([3]), "lut": np.float32([[1, 2]]), "shape": np.uint32([2])},
+            "lut is of shape [1, 2], must be a vector of 2, 4, 16, 64 or 256 values",
         ),
         (
             "constexpr_lut_to_dense",

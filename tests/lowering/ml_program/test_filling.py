@@ -94,6 +94,11 @@ def test_a_range_of_float16_is_as_long_as_float16_has_it() -> None:
             "step is 0.0, must be a number other than 0",
         ),
         ("range_1d", {"start": 0.0, "end": np.inf, "step": 1.0}, "end is inf, must be finite"),
+        (
+            "range_1d",
+            {"start": -1e38, "end": 1e38, "step": 1e-45},
+            "step is .*, must lead from start to end in less than 2147483648 steps",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(operator: str, arguments: dict[str, Any], message: str) -> None:

@@ -65,6 +65,13 @@ def test_one_graph_serves_all_shapes():
     assert len(model._programs) == 1
 
 
+def test_a_program_without_outputs_is_refused():
+    spec, block = doubling()
+    del spec.description.output[:], block.outputs[:]
+    assert error_of(spec) == "the model declares no outputs, must declare at least one; ask for inner values by name"
+    np.testing.assert_array_equal(windfall.load(spec).predict({"x": X}, outputs=["y"])["y"], X * 2)
+
+
 def test_an_input_a_constant_and_one_value_twice_as_outputs():
     spec, block = doubling()
     add_operation(block, "const", {"c": Output(np.float32, (2,))})

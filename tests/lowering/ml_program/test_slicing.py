@@ -237,6 +237,11 @@ def test_sliding_windows(axis: int, size: int, stride: int | None) -> None:
     check_operator("sliding_windows", expected, x=Input(x), axis=axis, size=size, stride=stride)
 
 
+def test_an_index_that_is_no_number_starts_at_the_front() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    check_operator("slice_by_index", x[:1, 1:], x=Input(x), begin=np.float32([np.nan, 1]), end=ints(1, 3))
+
+
 @pytest.mark.parametrize(
     ("operator", "arguments", "message"),
     [

@@ -25,20 +25,22 @@ def row_numbers(ctx: ModelContext, rows: Value) -> Value:
     return ctx.op("Range", ctx.integers(0), count, ctx.integers(1))
 
 
-def select(ctx: ModelContext, entries: Entries, keep: Value) -> Entries:
+def select(ctx: ModelContext, entries: Entries, keep: Value, columns: int | None = None) -> Entries:
     """Return some of the entries; a dictionary that is missing becomes one without entries.
 
     Args:
         ctx: The model.
         entries: The dictionaries.
         keep: bool [entries].
+        columns: What is known of the keys that are kept, see ``Entries``.
     """
     index, keys, values = (
         ctx.op("Compress", value, keep, axis=0) for value in (entries.index, entries.keys, entries.values)
     )
     zeros = ctx.op("Mul", entries.counts, ctx.integers(0))
     ones = ctx.op("Cast", ctx.op("Compress", keep, keep, axis=0), to=ir.DataType.INT64)
-    return Entries(index, keys, values, ctx.op("ScatterElements", zeros, index, ones, axis=0, reduction="add"))
+    counts = ctx.op("ScatterElements", zeros, index, ones, axis=0, reduction="add")
+    return Entries(index, keys, values, counts, columns)
 
 
 def dense(ctx: ModelContext, entries: Entries, columns: int) -> Value:

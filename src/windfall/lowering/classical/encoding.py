@@ -46,7 +46,7 @@ def lower_one_hot_encoder(ctx: ModelContext) -> Forms:
     if ctx.params.handleUnknown == OneHotEncoder_pb2.OneHotEncoder.ErrorOnUnknown:
         position = require(ctx.graph, position, found, "category")
     if ctx.params.outputSparse:
-        return dictionary_output(ctx, _one_entry(ctx, position, found))
+        return dictionary_output(ctx, _one_entry(ctx, position, found, len(categories)))
     output = only_output(ctx)
     if output.type.WhichOneof("Type") != "multiArrayType":
         kind = output.type.WhichOneof("Type")
@@ -59,14 +59,14 @@ def lower_one_hot_encoder(ctx: ModelContext) -> Forms:
     return ctx.output(ctx.op("Cast", ones, to=ir.DataType.DOUBLE))
 
 
-def _one_entry(ctx: ModelContext, position: Value, found: Value) -> Entries:
+def _one_entry(ctx: ModelContext, position: Value, found: Value, columns: int) -> Entries:
     rows = ctx.sizes(position, 0, 1)
     ones = ctx.op("Expand", ctx.doubles([1.0]), rows)
     counts = ctx.op("Expand", ctx.integers([1]), rows)
-    entries = Entries(row_numbers(ctx, rows), position, ones, counts)
+    entries = Entries(row_numbers(ctx, rows), position, ones, counts, columns)
     if ctx.params.handleUnknown == OneHotEncoder_pb2.OneHotEncoder.ErrorOnUnknown:
         return entries
-    return select(ctx, entries, found)
+    return select(ctx, entries, found, columns)
 
 
 def lower_dict_vectorizer(ctx: ModelContext) -> Forms:
@@ -88,12 +88,15 @@ def lower_dict_vectorizer(ctx: ModelContext) -> Forms:
     words, dtype = _categories(ctx, "Map", _WORDS)
     name = ctx.input_name("dictionaryType")
     entries = ctx.entries(name)
+    if entries.keys.dtype == _TEXT and dtype == _INTEGER:
+        # coremltools declares dictionaries of integers as ones of texts.
+        words, dtype = [str(word) for word in words], _TEXT
     if entries.keys.dtype != dtype:
         rule = f"must have keys of the type {KEY_TYPES[dtype]}, as the model's"
         raise ctx.error("input", rule, value=repr(name))
     position = _position(ctx, entries.keys, words)
     places = Entries(entries.index, position, entries.values, entries.counts)
-    places = select(ctx, places, _found(ctx, position, None))
+    places = select(ctx, places, _found(ctx, position, None), len(words))
     if only_output(ctx).type.WhichOneof("Type") == "dictionaryType":
         return dictionary_output(ctx, places)
     return ctx.output(dense(ctx, places, len(words)))
@@ -143,8 +146,8 @@ class _Map(NamedTuple):
 
     Attributes:
         dtype: The type of what it takes.
-        inputs: The types of features and of sequences that hold it.
-        outputs: Those that hold what it gives.
+        input: The type of features, or of the items of sequences, that it takes.
+        output: The same of what it gives.
         default: The field for what it gives for others.
         nothing: A value of the type that it gives.
     """

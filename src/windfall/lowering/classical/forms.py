@@ -48,12 +48,14 @@ class Entries:
         keys: string or int64 [entries].
         values: double [entries].
         counts: int64 [rows], how many entries each row has; -1 where an optional dictionary is missing.
+        columns: Keys are known to be 0 or more and below it; None if that is not known.
     """
 
     index: ir.Value
     keys: ir.Value
     values: ir.Value
     counts: ir.Value
+    columns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,8 @@ def _distances(ctx: ModelContext, used: Value, values: Matrix) -> Value:
     body.add_result(body.op("ReduceSumSquare", differences, body.constant(np.array([1], np.int64)), keepdims=0))
     rows = ctx.op("Squeeze", ctx.sizes(used, 0, 1), ctx.integers([0]))
     dims = ir.Shape([None if used.shape is None else used.shape[0], len(values)])
-    return ctx.graph.control("Loop", [rows, None], {"body": body}, [(ir.DataType.DOUBLE, dims)])[0]
+    start = ctx.constant(np.bool_(True))
+    return ctx.graph.control("Loop", [rows, start], {"body": body}, [(ir.DataType.DOUBLE, dims)])[0]
 
 
 _KERNELS: Mapping[str, Callable[[ModelContext, Any, Value, Vectors], Value]] = {

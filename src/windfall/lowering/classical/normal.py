@@ -4,17 +4,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from windfall.lowering.context import GraphContext, Value
 
 _STEP = 0.5
 # exp(-(n + 1/2)^2 h^2) is below 1e-17 for the next n.
 _POINTS = ((np.arange(13) + 0.5) * _STEP) ** 2
+_HEIGHTS = np.exp(-_POINTS)
 # The tail beyond is 0 in doubles; further out, infinity times 0 would be NaN.
 _FARTHEST = 40.0
 
 
-def _doubles(ctx: GraphContext, array: float | Sequence[float] | np.ndarray) -> Value:  # type: ignore[type-arg]
+def _doubles(ctx: GraphContext, array: ArrayLike) -> Value:
     return ctx.constant(np.asarray(array, np.float64))
 
 
@@ -35,7 +37,7 @@ def normal_cdf(ctx: GraphContext, x: Value) -> Value:
     z = ctx.op("Min", ctx.op("Mul", ctx.op("Abs", x), _doubles(ctx, math.sqrt(0.5))), _doubles(ctx, _FARTHEST))
     square = ctx.op("Mul", z, z)
     wide = ctx.op("Unsqueeze", square, ctx.integers([-1]))  # [...] -> [..., 1]
-    terms = ctx.op("Div", _doubles(ctx, np.exp(-_POINTS)), ctx.op("Add", wide, _doubles(ctx, _POINTS)))
+    terms = ctx.op("Div", _doubles(ctx, _HEIGHTS), ctx.op("Add", wide, _doubles(ctx, _POINTS)))
     total = ctx.op("ReduceSum", terms, ctx.integers([-1]), keepdims=0)
     factor = ctx.op("Mul", ctx.op("Mul", z, ctx.op("Exp", ctx.op("Neg", square))), _doubles(ctx, _STEP / math.pi))
     pole = ctx.op("Exp", ctx.op("Mul", z, _doubles(ctx, 2 * math.pi / _STEP)))

@@ -73,7 +73,9 @@ def _mel_bands() -> NDArray[np.float64]:
     edges = np.linspace(low, high, _BANDS + 2)
     mels = _mel(np.linspace(0, _RATE / 2, _BINS))[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    shares = np.maximum(0, np.minimum((mels - lower) / (centre - lower), (upper - mels) / (upper - centre)))
+    shares: NDArray[np.float64] = np.maximum(
+        0, np.minimum((mels - lower) / (centre - lower), (upper - mels) / (upper - centre))
+    )
     shares[0] = 0  # the mean of the samples is no sound
     return shares
 

@@ -69,7 +69,7 @@ def lower_support_vector_classifier(ctx: ModelContext) -> Forms:
     classes = _classes(ctx, len(labels), len(vectors.values))
     if classes.count == 1:
         kernel_kind(ctx)
-        return ctx.classification(ctx.op("Expand", ctx.doubles([[1.0]]), _grid(ctx, 1)), labels)
+        return ctx.classification(_repeated(ctx, ctx.doubles([1.0])), labels)
     decisions = _pairwise_decisions(ctx, features, vectors, classes)
     if len(ctx.params.probA):
         return ctx.classification(_probabilities(ctx, decisions, classes), labels)
@@ -150,7 +150,7 @@ def _decisions(ctx: ModelContext, features: Value, vectors: Vectors, weights: Ma
     minus_rho = ctx.doubles(-np.array(rho, np.float64), "rho")
     kind = kernel_kind(ctx)
     if not weights.size:
-        return ctx.op("Expand", minus_rho, _grid(ctx, len(rho)))
+        return _repeated(ctx, minus_rho)
     if kind == "linearKernel" and weights.shape[1] <= len(vectors.values):
         # x times vectors times weights; the last two need no x.
         folded = vectors.values.T @ weights
@@ -158,9 +158,14 @@ def _decisions(ctx: ModelContext, features: Value, vectors: Vectors, weights: Ma
     return ctx.op("Gemm", lower_kernel(ctx, features, vectors), ctx.doubles(weights, "alpha"), minus_rho)
 
 
-def _grid(ctx: ModelContext, columns: int) -> Value:
-    """Return the shape [rows, columns]."""
-    return ctx.op("Concat", ctx.rows, ctx.integers([columns]), axis=0)
+def _repeated(ctx: ModelContext, row: Value) -> Value:
+    """Return the same numbers in each row, [rows, columns]."""
+    rows, columns = ctx.rows, ctx.sizes(row)
+    repeated = ctx.op("Expand", row, ctx.op("Concat", rows, columns, axis=0))
+    # Inference does not see through the Concat.
+    count = None if rows.const_value is None else int(rows.const_value.numpy()[0])
+    repeated.shape = ir.Shape([count, *ctx.shape(row)])
+    return repeated
 
 
 def _pairwise_decisions(ctx: ModelContext, features: Value, vectors: Vectors, classes: Classes) -> Value:
@@ -168,8 +173,10 @@ def _pairwise_decisions(ctx: ModelContext, features: Value, vectors: Vectors, cl
 
     The vectors of class i have their coefficients against class j in row j of ``alpha``, or in row j - 1 if i < j.
     """
+    if not len(vectors.values):
+        return _decisions(ctx, features, vectors, np.zeros((0, classes.pairs)), ctx.params.rho)
     first, second = np.triu_indices(classes.count, 1)
-    if classes.count <= _MOST_JOINED or not len(vectors.values):
+    if classes.count <= _MOST_JOINED:
         weights = np.zeros((len(vectors.values), classes.pairs))
         owner = np.repeat(np.arange(classes.count), classes.sizes)
         for pair, (one, other) in enumerate(zip(first, second, strict=True)):
@@ -324,11 +331,9 @@ class _Coupling:
         for value in (goes_on, *after, move):
             body.add_result(value)
         types = [(ir.DataType.DOUBLE, value.shape) for value in (qp, pqp, total)]
-        moves = ir.Shape([self.count, *(pqp.shape or ())])
-        count = graph.constant(np.array(self.count, np.int64))
-        results = graph.control(
-            "Loop", [count, None, qp, pqp, total], {"body": body}, [*types, (ir.DataType.DOUBLE, moves)]
-        )
+        types.append((ir.DataType.DOUBLE, ir.Shape([self.count, *(pqp.shape or ())])))
+        steps = graph.constant(np.array(self.count, np.int64)), graph.constant(np.bool_(True))
+        results = graph.control("Loop", [*steps, qp, pqp, total], {"body": body}, types)
         # [classes, rows, 1] -> [rows, classes]
         flat = graph.op("Squeeze", results[3], graph.constant(np.array([2], np.int64)))
         return graph.op("Transpose", flat, perm=[1, 0]), results[2]

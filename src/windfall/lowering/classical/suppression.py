@@ -101,14 +101,12 @@ def _kept(ctx: ModelContext, confidence: Value, coordinates: Value) -> Value:
     allowed = ctx.op("Where", ctx.op("GreaterOrEqual", best, threshold), ranks, ctx.floats(_NEVER))
     allowed = ctx.op("Unsqueeze", allowed, ctx.integers([0]))  # [N] -> [1, N]
     scores = ctx.op("Unsqueeze", confidence, ctx.integers([0]))
-    rivals = by_class(ctx, scores, allowed) if ctx.params.pickTop.perClass else allowed
-    if not ctx.params.pickTop.perClass:
-        rivals = ctx.op("Unsqueeze", allowed, ctx.integers([1]))
+    per_class = ctx.params.pickTop.perClass
+    # [1, N] -> [1, C, N] or [1, 1, N]
+    rivals = by_class(ctx, scores, allowed) if per_class else ctx.op("Unsqueeze", allowed, ctx.integers([1]))
     boxes = ctx.op("Unsqueeze", ctx.op("Cast", coordinates, to=ir.DataType.FLOAT), ctx.integers([0]))
     overlap = ctx.op("Cast", _threshold(ctx, "iouThreshold", 1.0, "overlap"), to=ir.DataType.FLOAT)
-    chosen = ctx.op(
-        "NonMaxSuppression", boxes, rivals, count, overlap, ctx.floats([_LOWEST]), center_point_box=1
-    )
+    chosen = ctx.op("NonMaxSuppression", boxes, rivals, count, overlap, ctx.floats([_LOWEST]), center_point_box=1)
     # [M, (batch, class, box)] -> [M], which is to be in order over all classes
     places = ctx.reshape(ctx.op("Gather", chosen, ctx.integers([2]), axis=1), -1)
     return ctx.ops("TopK", places, ctx.op("Shape", places), outputs=2, axis=0, largest=0)[0]

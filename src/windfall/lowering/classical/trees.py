@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from windfall.graph.builder import ML
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Forms, Labels
+from windfall.lowering.classical.linear import logistic
 from windfall.lowering.classical.tree_nodes import Leaves, Nodes, NodeType, read_leaves, read_nodes, subset, tree_of
 from windfall.spec.proto import TreeEnsemble_pb2
 
@@ -110,7 +111,10 @@ def _sums(ctx: ModelContext) -> Value:
     is_lone = lone[trees[leaves.node]]
     np.add.at(base, leaves.dimension[is_lone], leaves.value[is_lone])
     if lone.all():
-        return ctx.op("Expand", ctx.doubles(base[None]), ctx.op("Concat", ctx.rows, ctx.integers([1]), axis=0))
+        sums = ctx.op("Expand", ctx.doubles(base[None]), ctx.op("Concat", ctx.rows, ctx.integers([1]), axis=0))
+        # Inference cannot follow it.
+        sums.shape = ir.Shape([ctx.shape(features)[0], dimensions])
+        return sums
     several = len(np.unique(leaves.node)) < len(leaves.node)
     add = _add_several if several else _add_single
     parts = [add(ctx, features, *_part(nodes, leaves, chosen), dimensions) for chosen in _groups(ctx, trees, lone)]
@@ -219,14 +223,10 @@ def _softmax(ctx: ModelContext, sums: Value) -> Value:
     return ctx.op("Softmax", sums, axis=1)
 
 
-def _logistic(ctx: ModelContext, sums: Value) -> Value:
-    return ctx.op("Sigmoid", sums)
-
-
 def _softmax_zero(ctx: ModelContext, sums: Value) -> Value:
     """The sum of the first class counts as 0; of two classes with one dimension, that of the class without one."""
     if ctx.count(sums) == 1:
-        return ctx.op("Sigmoid", sums)
+        return logistic(ctx, sums)
     mask = np.ones(ctx.count(sums))
     mask[0] = 0
     return ctx.op("Softmax", ctx.op("Mul", sums, ctx.doubles(mask)), axis=1)
@@ -235,7 +235,7 @@ def _softmax_zero(ctx: ModelContext, sums: Value) -> Value:
 _TRANSFORMS: Mapping[int, Callable[[ModelContext, Value], Value]] = {
     TreeEnsemble_pb2.NoTransform: _none,
     TreeEnsemble_pb2.Classification_SoftMax: _softmax,
-    TreeEnsemble_pb2.Regression_Logistic: _logistic,
+    TreeEnsemble_pb2.Regression_Logistic: logistic,
     TreeEnsemble_pb2.Classification_SoftMaxWithZeroClassReference: _softmax_zero,
 }
 

@@ -4,6 +4,7 @@ Source: FeatureVectorizer.proto, ArrayFeatureExtractor.proto, and their validato
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from windfall.graph.checks import require
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.dictionaries import MOST_COLUMNS, dense
-from windfall.lowering.classical.forms import Column, Entries, Forms
+from windfall.lowering.classical.forms import Column, Forms
 
 _NUMERIC = ("doubleType", "int64Type", "multiArrayType")
 
@@ -83,10 +84,12 @@ def _sparse(ctx: ModelContext, name: str, dimensions: int) -> Value:
     entries = ctx.entries(name)
     if entries.keys.dtype != ir.DataType.INT64:
         raise ctx.error("input", "must have keys of the type int64KeyType, which are places", value=repr(name))
-    above = ctx.op("GreaterOrEqual", entries.keys, ctx.integers(0))
-    below = ctx.op("Less", entries.keys, ctx.integers(dimensions))
-    keys = require(ctx.graph, entries.keys, ctx.op("And", above, below), "index")
-    return dense(ctx, Entries(entries.index, keys, entries.values, entries.counts), dimensions)
+    if entries.columns is None or entries.columns > dimensions:
+        above = ctx.op("GreaterOrEqual", entries.keys, ctx.integers(0))
+        below = ctx.op("Less", entries.keys, ctx.integers(dimensions))
+        keys = require(ctx.graph, entries.keys, ctx.op("And", above, below), "index")
+        entries = replace(entries, keys=keys)
+    return dense(ctx, entries, dimensions)
 
 
 def lower_array_feature_extractor(ctx: ModelContext) -> Forms:
