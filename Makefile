@@ -10,11 +10,13 @@ BIN = bin
 endif
 VENV ?= .venv
 CONFORMANCE_VENV ?= .venv-conformance
+BENCH_VENV ?= .venv-bench
 # Parts of coremltools' own tests: what `make test` runs as a whole, and what is too long for that.
-WHOLE = coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage
+WHOLE = coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage coremltools.test.pipeline
+CLASSICAL = coremltools.test.sklearn_tests coremltools.test.xgboost_tests
 SAMPLED = coremltools.converters.mil.mil.ops.tests coremltools.test.ml_program
 # make conformance TESTS=coremltools.test.pipeline
-TESTS ?= $(WHOLE) $(SAMPLED)
+TESTS ?= $(WHOLE) $(CLASSICAL) $(SAMPLED)
 # make unit ARGS="-k activation"
 ARGS ?=
 
@@ -57,16 +59,19 @@ docs: $(VENV)/.develop ## Generate the reference pages and build docs/_build/htm
 	$(PY) scripts/generate_docs.py
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(VENV)/.develop ## Measure latency, the loading of networks of many layers, and predictions with states
+bench: $(VENV)/.develop $(BENCH_VENV)/.ready ## Measure: latency, loading, memory, states, classical models
 	$(PY) benchmarks/latency.py $(ARGS)
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/states.py
+	$(PY) benchmarks/packages.py
+	$(BENCH_VENV)/$(BIN)/python benchmarks/classical.py
 
 conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfall
 	$(CONFORMANCE) $(TESTS) $(ARGS)
 
 conformance-sample: $(CONFORMANCE_VENV)/.ready ## Run a fixed part of them, and convert models of other libraries
 	$(CONFORMANCE) $(WHOLE)
+	$(CONFORMANCE) $(CLASSICAL) --sample 3
 	$(CONFORMANCE) $(SAMPLED) --sample 20
 	PYTHONPATH=. $(CONFORMANCE_VENV)/$(BIN)/python -m pytest -c tests/conversion/conversion.ini --rootdir=. tests/conversion
 
@@ -74,7 +79,7 @@ build: $(VENV)/.develop ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(CONFORMANCE_VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CONFORMANCE_VENV) $(BENCH_VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.runtime: pyproject.toml
 	@echo "setting up $(VENV)"
@@ -92,4 +97,10 @@ $(CONFORMANCE_VENV)/.ready: pyproject.toml tests/conformance/requirements.txt
 	@echo "setting up $(CONFORMANCE_VENV); PyTorch is large, the first time takes a few minutes"
 	@$(PYTHON) -m venv $(CONFORMANCE_VENV)
 	@$(CONFORMANCE_VENV)/$(BIN)/python $(PIP) --requirement tests/conformance/requirements.txt --editable .
+	@touch $@
+
+$(BENCH_VENV)/.ready: pyproject.toml requirements/benchmarks.txt
+	@echo "setting up $(BENCH_VENV)"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/$(BIN)/python $(PIP) --requirement requirements/benchmarks.txt --editable .
 	@touch $@

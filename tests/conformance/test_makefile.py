@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-WHOLE = "coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage"
+WHOLE = (
+    "coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage coremltools.test.pipeline"
+)
+CLASSICAL = "coremltools.test.sklearn_tests coremltools.test.xgboost_tests"
 SAMPLED = "coremltools.converters.mil.mil.ops.tests coremltools.test.ml_program"
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
@@ -21,10 +24,11 @@ def commands(*arguments: str) -> list[str]:
 
 
 def test_test_runs_some_packages_whole_and_a_sample_of_the_others() -> None:
-    whole, sample = commands("test", "ARGS=-k padding")
+    whole, classical, sample = commands("test", "ARGS=-k padding")
     assert whole.endswith(f"--pyargs {WHOLE}")
+    assert classical.endswith(f"--pyargs {CLASSICAL} --sample 3")
     assert sample.endswith(f"--pyargs {SAMPLED} --sample 20")
-    assert "padding" not in whole + sample
+    assert "padding" not in whole + classical + sample
 
 
 def test_conformance_runs_what_it_is_told_to() -> None:
@@ -34,7 +38,7 @@ def test_conformance_runs_what_it_is_told_to() -> None:
 
 def test_conformance_runs_everything_by_default() -> None:
     (command,) = commands("conformance")
-    assert command.endswith(f"--pyargs {WHOLE} {SAMPLED} ")
+    assert command.endswith(f"--pyargs {WHOLE} {CLASSICAL} {SAMPLED} ")
 
 
 @pytest.mark.parametrize("setting", ["OMP_NUM_THREADS=1", "WINDFALL_CACHE=off", "-n 2"])

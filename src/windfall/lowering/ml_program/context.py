@@ -104,7 +104,8 @@ class OperationContext(GraphContext):
         """
         shown = "" if value is None or value is ... else f" is {_brief(value)},"
         return LoweringError(
-            f"cannot lower operation {self.name!r} ({self.operator}) of {self.file.name}: {_brief(argument)}{shown} {rule}"
+            f"cannot lower operation {self.name!r} ({self.operator}) of {self.file.name}: "
+            f"{_brief(argument)}{shown} {rule}"
         )
 
 
