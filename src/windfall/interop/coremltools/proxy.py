@@ -123,8 +123,8 @@ class MLModelProxy:
         return self._timed(lambda: self._predict(inputs, None if state is None else state.state))
 
     def batchPredict(self, inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:  # noqa: N802  # their name
-        """Run the model once for each of several inputs."""
-        return self._timed(lambda: [self._predict(one) for one in inputs])
+        """Run the model for each of several inputs; classical models compute all of them at once."""
+        return self._timed(lambda: [_for_coremltools(one) for one in self._model.predict_batch(inputs)])
 
     def newState(self) -> MLStateProxy:  # noqa: N802  # their name
         """Return a new state of zeros.
@@ -225,7 +225,7 @@ class MLModelProxy:
             return _asset(write_asset(message, blobs) if blobs else message)
 
     def _predict(self, inputs: Mapping[str, Any], state: State | None = None) -> dict[str, Any]:
-        return {name: _with_alpha(value) for name, value in self._model.predict(inputs, state).items()}
+        return _for_coremltools(self._model.predict(inputs, state))
 
     def _timed(self, predict: Callable[[], _T]) -> _T:
         start = time.perf_counter_ns()
@@ -251,6 +251,10 @@ def _refuse_unsupported(model: Model) -> None:
         raise UnsupportedError(
             f"{description.name} cannot be run: {'; '.join(parts[:_MOST_LISTED])}{more}; see all with: windfall inspect"
         )
+
+
+def _for_coremltools(outputs: Any) -> dict[str, Any]:
+    return {name: _with_alpha(value) for name, value in outputs.items()}
 
 
 def _with_alpha(value: Any) -> Any:
