@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.classical import model_spec
 from tests.cli.conftest import Run, image_spec, saved
 from tests.lowering.ml_program.test_program import two_functions
 from tests.lowering.ml_program.test_states import X, accumulator
@@ -376,3 +377,30 @@ def test_values_for_every_type_of_input(run: Run, folder: Path) -> None:
     reader = InputReader(describe(from_spec(image_spec(**types))), "centerCrop")
     (case,) = reader.cases(["n=3", "t=3", 'd={"a": 1}', 's=["x"]'])
     assert case.read() == {"n": 3, "t": "3", "d": {"a": 1}, "s": ["x"]}
+
+
+def vectorizer_spec(keys: str) -> Any:
+    """A model that puts the values of a dictionary in the places of its keys, 2 and -7."""
+    fields = {"int64ToIndex": {"vector": [2, -7]}} if keys == "int64" else {"stringToIndex": {"vector": ["2", "-7"]}}
+    return model_spec("dictVectorizer", {"d": f"{keys} dictionary"}, {"y": (2,)}, fields)
+
+
+@pytest.mark.parametrize("keys", ["int64", "string"])
+def test_a_dictionary_as_json_has_the_keys_that_the_model_takes(keys: str, run: Run, folder: Path) -> None:
+    saved(vectorizer_spec(keys), folder / "places.mlmodel")
+    (folder / "d.json").write_text('{"-7": 0.5, "2": 3}')
+    (folder / "inputs.json").write_text('{"d": {"-7": 0.5, "2": 3}}')
+    for argument in ('d={"-7": 0.5, "2": 3}', "d=d.json", "inputs.json"):
+        assert outputs(run, "places.mlmodel", argument)["y"]["values"] == [3, 0.5]
+
+
+@pytest.mark.parametrize("key", ["one", "1.0", "", " 1", "1_0", "02", "-0", "9" * 20])
+def test_a_key_that_is_no_integer_is_refused(key: str, run: Run, folder: Path) -> None:
+    saved(vectorizer_spec("int64"), folder / "places.mlmodel")
+    message = f"input 'd' has the key {key!r}, must have integers as keys"
+    assert error(run, "places.mlmodel", "d=" + json.dumps({"2": 1, key: 1})) == message
+
+
+def test_a_dictionary_that_is_no_object_is_refused(run: Run, folder: Path) -> None:
+    saved(vectorizer_spec("int64"), folder / "places.mlmodel")
+    assert error(run, "places.mlmodel", "d=[1, 2]") == "input 'd' is [1, 2] (list), must be a dictionary of numbers"

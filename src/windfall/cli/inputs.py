@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from windfall.description import ArrayType, FeatureDescription, ImageType, ModelDescription
+from windfall.description import ArrayType, DictionaryType, FeatureDescription, ImageType, ModelDescription
 from windfall.errors import FeatureError
 from windfall.features.fitting import fit_photo, open_photo
 
@@ -129,7 +130,7 @@ class InputReader:
                 f"input {feature.name!r} is an image, its value is {_kind(value)}; give the name of a picture file"
             )
         names_file = isinstance(value, str) and feature.kind in ("image", "array")
-        return self._parse(feature, value, folder) if names_file else value
+        return self._parse(feature, value, folder) if names_file else _typed(value, feature)
 
     def _parse(self, feature: FeatureDescription, text: str, folder: Path) -> Any:
         """Return a value from its text."""
@@ -141,14 +142,14 @@ class InputReader:
             return self._photo(feature, folder / text, text)
         if text.lower().endswith(".json"):
             self.files.add((folder / text).resolve())
-            return _load_json(folder / text)
+            return _typed(_load_json(folder / text), feature)
         try:
             value = json.loads(_NUMBERS.get(text.strip().lower(), text))
         except (ValueError, RecursionError) as error:
             raise FeatureError(
                 f"input {feature.name!r} is {_short(text)}, must be {_WANTED.get(feature.kind, 'JSON')}"
             ) from error
-        return _shaped(value, feature)
+        return _shaped(_typed(value, feature), feature)
 
     def _photo(self, feature: FeatureDescription, path: Path, text: str) -> Any:
         if not path.exists():
@@ -171,6 +172,8 @@ class InputReader:
 
 # What JSON in Python calls them, for those who write them as Python's float() does.
 _NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+# As int() reads it, but in one spelling each, and no longer than int64 can hold.
+_INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
 _WANTED = {
     "array": "a number, a JSON list or a .npy file",
     "int64": "an integer",
@@ -187,6 +190,17 @@ def _load_json(path: Path) -> Any:
         raise FeatureError(f"cannot open {path}: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:
         raise FeatureError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def _typed(value: Any, feature: FeatureDescription) -> Any:
+    """Return a dictionary with integers as keys where it must have them: in JSON, all keys are texts."""
+    has_integers = isinstance(feature.type, DictionaryType) and feature.type.key == "int64"
+    if not has_integers or not isinstance(value, dict):
+        return value
+    wrong = [key for key in value if not _INTEGER.fullmatch(key)]
+    if wrong:
+        raise FeatureError(f"input {feature.name!r} has the key {_short(wrong[0])}, must have integers as keys")
+    return {int(key): number for key, number in value.items()}
 
 
 def _shaped(value: Any, feature: FeatureDescription) -> Any:
