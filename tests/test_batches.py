@@ -63,6 +63,25 @@ def test_optional_columns_may_be_left_out_and_may_have_gaps():
     np.testing.assert_array_equal(model.predict_batch({"b": [0, 0]})["y"], [1, 1])
 
 
+class Series(list):
+    def to_numpy(self):
+        return np.array(self)
+
+
+class Frame:
+    """What data frames of several libraries have in common."""
+
+    columns = ("a", "b")
+
+    def __getitem__(self, name):
+        return Series({"a": [1.0, 2.0], "b": [3, 4]}[name])
+
+
+def test_a_data_frame_is_a_table():
+    model = windfall.load(linear({"a": "double", "b": "int64"}, 2))
+    np.testing.assert_array_equal(model.predict_batch(Frame())["y"], [7.5, 10.5])
+
+
 def network():
     spec = layer_spec("activation", np.zeros(2), linear={"alpha": 2.0, "beta": 1.0})
     return windfall.load(spec)

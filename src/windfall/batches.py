@@ -23,9 +23,14 @@ def predict_batch(
     model: "Model", inputs: Mapping[str, Any] | Iterable[Mapping[str, Any]]
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """Run a model for many inputs; see ``Model.predict_batch``."""
-    if isinstance(inputs, Mapping):
-        return _predict_table(model, inputs)
-    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+    table = _as_table(inputs)
+    if table is not None:
+        return _predict_table(model, table)
+    return _predict_each(model, inputs)
+
+
+def _predict_each(model: "Model", inputs: Any) -> list[dict[str, Any]]:
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable) or getattr(inputs, "ndim", 1) == 0:
         raise FeatureError(
             f"the inputs are of type {type(inputs).__name__}, must be a dictionary of columns or a list of dictionaries"
         )
@@ -33,6 +38,17 @@ def predict_batch(
     if not isinstance(binder, RowBinder) or binder.single:
         return [model.predict(row) for row in inputs]
     return [result for part in _parts(inputs) for result in _predict_rows(model, binder, part)]
+
+
+def _as_table(inputs: Any) -> Mapping[str, Any] | None:
+    """Return a mapping, or a data frame of pandas or Polars, as a table; None for what is neither."""
+    if isinstance(inputs, Mapping):
+        return inputs
+    names = getattr(inputs, "columns", None)
+    if names is None or not hasattr(inputs, "__getitem__"):
+        return None
+    columns = {name: inputs[name] for name in names}
+    return {name: column.to_numpy() if hasattr(column, "to_numpy") else column for name, column in columns.items()}
 
 
 def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

@@ -228,7 +228,7 @@ class Model:
 
         Args:
             inputs: Either a table: for each input a list or an array with a value for each prediction, arrays stacked
-                along a new first axis. Or the inputs of each prediction, as for ``predict``.
+                along a new first axis; a data frame is one, too. Or the inputs of each prediction, as for ``predict``.
 
         Returns:
             For a table, a table: an array for each output, its first axis the predictions; a classifier's
