@@ -85,7 +85,7 @@ class LayerContext(GraphContext):
             lambda: decode(self.file, params, shape_),
             shape_,
             field,
-            lambda: self.file.place(params, stored.field) if stored.field == FLOAT32 else None,
+            lambda: self.file.place(params, stored.field),
         )
         return self.graph.stored(tensor, field)
 
