@@ -112,6 +112,8 @@ def test_pictures_come_as_a_list():
         ("abc", "the inputs are of type str, must be a dictionary of columns or a list of dictionaries"),
         ({"a": [1.0], "z": [2.0]}, "the model has no input 'z'; its inputs are 'a', 'b', 'c'"),
         ({"a": 1.0}, "input 'a' is float, must be a list or an array with a value for each row"),
+        (np.array(3), "the inputs are of type ndarray, must be a dictionary of columns or a list of dictionaries"),
+        ({"a": {1, 2}}, "input 'a' is set, must be a list or an array with a value for each row"),
         ({"a": {1: 2}}, "input 'a' is dict, must be a list or an array with a value for each row"),
         ({"a": np.float64(1)}, "input 'a' is float64, must be a list or an array with a value for each row"),
         (

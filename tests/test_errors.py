@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import windfall
+from tests.mutations.networks import classifier, picture_to_picture, planes, sequence
 from tests.support import fill, layer_spec
-from tests.test_mutations import classifier, picture_to_picture, planes, sequence
 from windfall.errors import FeatureError, FormatError, LoweringError, UnsupportedError
 
 GOOD = layer_spec("activation", np.zeros(3), ReLU={}).SerializeToString()

@@ -1,6 +1,6 @@
 import pytest
 
-from windfall.text import bytes_text, safe
+from windfall.text import brief, bytes_text, safe
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,23 @@ def test_sizes(size: int, text: str) -> None:
 def test_texts_are_made_safe_to_show() -> None:
     assert safe("plain\ttext\r\n模型") == "plain\ttext\n模型"
     assert safe("\x1b[2J\r\x9b\x7f\u202e") == "�[2J����"
+
+
+def deep() -> list[object]:
+    found: list[object] = []
+    for _ in range(100_000):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a  b", "'a b'"),
+        (["x" * 100], "['" + "x" * 35 + "..."),
+        pytest.param(10**5000, "<int>", id="digits"),
+        pytest.param(deep(), "<list>", id="depth"),
+    ],
+)
+def test_values_are_shown_on_one_line(value: object, text: str) -> None:
+    assert brief(value) == text

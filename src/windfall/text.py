@@ -14,6 +14,19 @@ def safe(text: object) -> str:
     return str(text).replace("\r\n", "\n").translate(_SAFE)
 
 
+def brief(value: object, most: int = 40) -> str:
+    """Return a value of the user's as a message shows it: on one line, of at most so many letters.
+
+    >>> brief("some text"), brief([1] * 50, 12)
+    ("'some text'", '[1, 1, 1,...')
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except (RecursionError, ValueError):  # lists that lie too deep in each other, an integer of thousands of digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def bytes_text(size: int) -> str:
     """Return a size as people read it, in powers of 1000.
 

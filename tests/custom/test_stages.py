@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import windfall
-from tests.classical import array, model_spec, pipeline_spec
+from tests.classical import array, image, model_spec, pipeline_spec
 from tests.custom.support import built_in
+from windfall.errors import FormatError
 
 SHAPE = array(2)
 NAMES = ("a", "b", "c")
@@ -67,3 +69,19 @@ def test_neighbouring_stages_are_of_different_sorts(members: list[Step]) -> None
     kinds = [type(stage).__name__ for stage in model._program.stages]
     assert ("GraphStage", "GraphStage") not in itertools.pairwise(kinds)
     assert kinds.count("GraphStage") <= kinds.count("PythonStage") + 1
+
+
+@pytest.mark.parametrize("kind", ["string", "string dictionary", image(8, 8)])
+def test_an_output_in_a_type_that_it_cannot_have(kind: Any) -> None:
+    spec = pipeline_spec([built_in("audioFeaturePrint", {"a": SHAPE}, {"b": SHAPE})], {"a": SHAPE}, {"b": kind})
+    with pytest.raises(FormatError) as error:
+        windfall.load(spec, feature_extractor=lambda x: x).predict({"a": [1, 2]})
+    assert str(error.value) == "the model: the output 'b' is declared in a type that it cannot have"
+
+
+def test_a_number_that_is_declared_as_an_array() -> None:
+    number = model_spec("glmRegressor", {"b": SHAPE}, {"y": "double"},
+                        {"weights": [{"value": [1.0, 2.0]}], "offset": [0.5]}, "y")  # fmt: skip
+    members = [built_in("audioFeaturePrint", {"a": SHAPE}, {"b": SHAPE}), number]
+    model = windfall.load(pipeline_spec(members, {"a": SHAPE}, {"y": array(1)}), feature_extractor=lambda x: x)
+    np.testing.assert_array_equal(model.predict({"a": [1, 2]})["y"], 5.5)

@@ -305,3 +305,9 @@ def test_axes_of_size_1_follow_the_declared_shape(declared, dims, shape):
     feature = Model_pb2.FeatureDescription()
     feature.type.multiArrayType.shape.extend(declared)
     assert arrays.from_tensor(np.zeros(dims, np.float32), feature, rank5=False).shape == shape
+
+
+def test_an_array_that_memory_cannot_hold():
+    view = np.broadcast_to(np.float64(1), (2**50,))
+    with pytest.raises(FeatureError, match=r"^input 'x' has shape \[1125899906842624\], which memory cannot hold$"):
+        arrays.to_numbers(view, "x", np.dtype(np.float32))

@@ -58,6 +58,8 @@ def test_a_model_without_inputs_says_so():
         ("y0", "outputs is 'y0', must be a list of names, e.g. ['y0']"),
         ([1], "outputs is [1], must be a list of names, e.g. ['y0']"),
         ([], "outputs is empty, must name at least one value, e.g. ['y0']"),
+        (len, "outputs is <built-in function len>, must be a list of names, e.g. ['y0']"),
+        (5, "outputs is 5, must be a list of names, e.g. ['y0']"),
         (
             ["y0", "z"],
             (
@@ -167,3 +169,11 @@ def test_inputs_of_different_lengths_get_different_symbols():
         feeds = {f"x{i}": np.full((n, 1, 4, 1, 1), i, np.float32) for i, n in enumerate(lengths)}
         expected = np.concatenate(list(feeds.values()))
         np.testing.assert_array_equal(model.predict(feeds)["y0"], expected)
+
+
+def test_an_array_of_names_is_a_list_of_names():
+    assert list(windfall.load(two_inputs()).predict({"x0": X, "x1": X}, outputs=np.array(["y0"]))) == ["y0"]
+
+
+def test_a_name_that_python_does_not_write_is_no_input():
+    assert error_of({10**5000: X}) == "the model has no input <int>; its inputs are 'x0', 'x1'"

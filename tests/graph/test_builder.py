@@ -98,6 +98,15 @@ def test_reshape_works_out_one_size(dims, data):
     assert shape(y) == (first, count // first)
 
 
+def test_a_reshaped_size_is_still_known():
+    graph = GraphBuilder("g")
+    count = graph.reshape(graph.constant(np.array([7])), ())
+    assert shape(count) == ()
+    assert shape(graph.op("Range", graph.constant(0), count, graph.constant(1))) == (7,)
+    large = graph.constant(np.zeros((100, 2)))
+    assert graph.reshape(large, -1).const_value is None
+
+
 @pytest.mark.parametrize(
     ("target", "text"),
     [

@@ -187,6 +187,15 @@ TAGGER = model_spec("wordTagger", {"x": "string"}, {"y": "string sequence"}, {})
             {"y": "string dictionary"},
             "the model: the output 'y' is declared in a type that it cannot have",
         ),
+        *(
+            ([linear([1.0])], {"y": kind}, "the model: the output 'y' is declared in a type that it cannot have")
+            for kind in ("string", image(8, 8))
+        ),
+        (
+            [model_spec("scaler", {"x": (1,)}, {"y": (1,)}, {})],
+            {"y": "double"},
+            "the model: the output 'y' is declared in a type that it cannot have",
+        ),
     ],
 )
 def test_members_that_do_not_fit(members, output, text):
@@ -210,3 +219,19 @@ def test_pipelines_too_deep_in_each_other():
         spec = pipeline_spec([spec], {"x": (1,)}, {"y": (1,)})
     with pytest.raises(FormatError, match=r"pipelines lie in more than 32 others, the most there may be$"):
         _ = windfall.load(spec).compiled
+
+
+@pytest.mark.parametrize("members", [[], [linear([1.0])]])
+def test_an_input_of_a_type_that_no_such_model_takes(members):
+    spec = pipeline_spec(members, {"x": (1,), "s": {}}, {"y": (1,)})
+    with pytest.raises(FormatError, match=r"^input 's' is of type not set, which no such model takes$"):
+        windfall.load(spec).predict({"x": [1]})
+
+
+def test_an_input_may_be_asked_for():
+    assert windfall.load(linear([1.0])).predict({"x": [2.5]}, outputs=["x"])["x"].tolist() == [2.5]
+    kinds = {"m": "string dictionary", "z": "int64 sequence", "s": "string", "a": "double"}
+    values = {"m": {"a": 1.0}, "z": [1, 2], "s": "x", "a": 0.5}
+    fields = {"inputList": [{"inputColumn": "a", "inputDimensions": 1}]}
+    model = windfall.load(model_spec("featureVectorizer", kinds, {"y": (1,)}, fields))
+    assert model.predict(values, outputs=list(kinds)) == values

@@ -65,6 +65,8 @@ class Flow:
                 raise FormatError(
                     f"{file.name} has an output {feature.name!r}, which is no input and no output of a model in it"
                 )
+            if not _alike(feature, self.features[self.scope[feature.name]]):
+                raise FormatError(f"{file.name}: the output {feature.name!r} is declared in a type that it cannot have")
 
     def _new(self, feature: Any) -> str:
         name, number = feature.name, 1
@@ -101,6 +103,15 @@ class Flow:
             found = self._add(member, f"{path}/{name}" if path else name, scope, depth + 1)
             scope |= {f.name: found[f.name] for f in member.spec.description.output if f.name in found}
         return scope
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two features are of one type, or both of numbers."""
+    kinds = {feature.type.WhichOneof("Type") for feature in (one, other)}
+    return len(kinds) == 1 or kinds <= _NUMBERS
+
+
+_NUMBERS = {"doubleType", "int64Type", "multiArrayType"}
 
 
 def staged(flow: Flow, by_itself: Callable[[Call], bool]) -> list[list[Call]]:

@@ -218,6 +218,7 @@ class StagedProgram:
             value = as_declared(self._flow.features[self._flow.scope[name]], value)
         if name not in self._outputs or not self._outputs[name].type.HasField("multiArrayType"):
             return value
+        value = np.asarray(value)
         dtype = arrays.DTYPES.get(self._outputs[name].type.multiArrayType.dataType, value.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # numbers that the type cannot hold are the model's own
             return value.astype(dtype, copy=False)

@@ -49,8 +49,11 @@ def to_numbers(value: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         raise _not_numbers(name, what, f": {_one_line(error)}") from error
     if array.dtype.kind not in "fiub":
         raise _not_numbers(name, what if array.dtype == object else f"{what} of {array.dtype}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = np.asarray(array, dtype, order="C")
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = np.asarray(array, dtype, order="C")
+    except MemoryError as error:  # an array may be a view of one number
+        raise FeatureError(f"input {name!r} has shape {list(array.shape)}, which memory cannot hold") from error
     # A comparison of the two would take memory for nothing where nothing can be lost.
     if dtype.kind != "f" and not np.can_cast(array.dtype, dtype) and not np.array_equal(converted, array):
         raise FeatureError(f"input {name!r} has numbers that {dtype} cannot hold; round or clip them first")

@@ -14,6 +14,7 @@ from windfall.features import arrays, images
 from windfall.features.declared import check_inputs
 from windfall.features.labels import ClassLabels
 from windfall.state import State
+from windfall.text import brief
 
 GraphShapes = dict[str, tuple[int | str, ...]]
 """The shape of each graph input; a string is a size that stays symbolic."""
@@ -83,7 +84,8 @@ class Binder:
         extra = [name for name in inputs if name not in self.inputs]
         if extra:
             raise FeatureError(
-                f"the model has no input {extra[0]!r}; its inputs are {', '.join(map(repr, self.inputs)) or 'none'}"
+                f"the model has no input {brief(extra[0])}; its inputs are "
+                f"{', '.join(map(repr, self.inputs)) or 'none'}"
             )
         return {name: self._feed(feature, inputs.get(name)) for name, feature in self.inputs.items()}
 
@@ -113,15 +115,19 @@ class Binder:
         Raises:
             FeatureError: They are no list of names, or one of them is no value of the model.
         """
-        if isinstance(outputs, str) or not all(isinstance(name, str) for name in outputs):
-            raise FeatureError(f"outputs is {outputs!r}, must be a list of names, e.g. {list(self.outputs)[:1]}")
+        if (
+            isinstance(outputs, str)
+            or not isinstance(outputs, Collection)
+            or not all(isinstance(n, str) for n in outputs)
+        ):
+            raise FeatureError(f"outputs is {brief(outputs)}, must be a list of names, e.g. {list(self.outputs)[:1]}")
         unknown = [name for name in outputs if name not in self._values]
         if unknown:
             raise FeatureError(
                 f"the model has no value {unknown[0]!r}, which is asked for as an output; its outputs are "
                 f"{list(self.outputs)}, and the output of any layer may be asked for"
             )
-        if not outputs:
+        if not len(outputs):
             raise FeatureError(f"outputs is empty, must name at least one value, e.g. {list(self.outputs)[:1]}")
         return tuple(dict.fromkeys(outputs))
 

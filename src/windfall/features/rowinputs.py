@@ -3,7 +3,7 @@
 Source: ``FeatureType`` in FeatureTypes.proto.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from windfall.errors import FeatureError
 from windfall.features import arrays, images
 from windfall.spec.rowforms import ARRAY_TYPES, COUNTS, GIVEN, INDEX, ITEMS, KEYS, VALUES
+from windfall.text import brief
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -144,7 +145,7 @@ def _dictionaries(feature: Any, values: Sequence[Any]) -> Feeds:
 def _sequences(feature: Any, values: Sequence[Any]) -> Feeds:
     sequences = [() if is_missing(value) else value for value in values]
     for sequence in sequences:
-        if isinstance(sequence, str | bytes | Mapping) or not hasattr(sequence, "__len__"):
+        if isinstance(sequence, str | bytes | Mapping) or not isinstance(sequence, Collection) or _is_single(sequence):
             raise FeatureError(f"input {feature.name!r} is {_brief(sequence)}, must be a list")
         _check_length(feature, len(sequence))
     items = [item for sequence in sequences for item in sequence]
@@ -154,6 +155,11 @@ def _sequences(feature: Any, values: Sequence[Any]) -> Feeds:
         ITEMS: _elements(feature, items, is_integer),
         COUNTS: _counts(values, sequences),
     }
+
+
+def _is_single(value: Any) -> bool:
+    """Whether a value is an array without axes, which has no length."""
+    return getattr(value, "ndim", 1) == 0
 
 
 def _check_length(feature: Any, length: int) -> None:
@@ -178,7 +184,7 @@ def _counts(values: Sequence[Any], parts: Sequence[Any]) -> NDArray[np.int64]:
 def _elements(feature: Any, elements: Sequence[Any], is_integer: bool) -> NDArray[Any]:
     if not is_integer:
         return _text_array(feature, [_key_text(one) for one in elements])
-    wrong = [one for one in elements if isinstance(one, bool | str) or not isinstance(one, int | np.integer)]
+    wrong = [one for one in elements if not _is_integer(one)]
     if wrong:
         raise FeatureError(f"input {feature.name!r} has {_brief(wrong[0])}, must have integers; convert it first")
     try:
@@ -189,12 +195,19 @@ def _elements(feature: Any, elements: Sequence[Any], is_integer: bool) -> NDArra
 
 def _key_text(key: Any) -> Any:
     """Return a key as text; coremltools declares dictionaries of integers as ones of texts."""
-    return str(key) if isinstance(key, int | np.integer) and not isinstance(key, bool) else key
+    try:
+        return str(int(key)) if _is_integer(key) else key
+    except ValueError:  # more digits than Python writes
+        return key
+
+
+def _is_integer(value: Any) -> bool:
+    # NumPy counts spans of time among the integers.
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
 
 
 def _brief(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
+    return f"{brief(value)} ({type(value).__name__})"
 
 
 _FEEDS: Mapping[str, Callable[[Any, Sequence[Any]], Feeds]] = {

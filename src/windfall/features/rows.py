@@ -14,7 +14,8 @@ from windfall.features.rowoutputs import Reader, reader_of
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.pipelines import all_members, values_of
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
-from windfall.spec.rowforms import COLUMNS, MANY, ROWS, columns_of, parts_of
+from windfall.spec.rowforms import COLUMNS, FEATURE_TYPES, MANY, ROWS, columns_of, parts_of
+from windfall.text import brief
 
 Feeds = dict[str, NDArray[Any]]
 _MOST_LISTED = 8
@@ -45,8 +46,15 @@ class RowBinder(Binder):
         self._dtypes = {name: dtype for name, dtype in COLUMNS.values() if name in self._columns}
         self._others = [f for f in self.inputs.values() if parts_of(f)]
         self._readers: dict[str, Reader] = {}
+        self._check_types()
         self._check_names(file)
         self.sources = self.sources_of(list(self.outputs))
+
+    def _check_types(self) -> None:
+        for feature in self.inputs.values():
+            kind = feature.type.WhichOneof("Type")
+            if kind not in FEATURE_TYPES:
+                raise FormatError(f"input {feature.name!r} is of type {kind or 'not set'}, which no such model takes")
 
     def _check_names(self, file: ModelFile) -> None:
         names = [f"{feature.name}{part.suffix}" for feature in self._others for part in parts_of(feature)]
@@ -213,7 +221,7 @@ def rows_of(table: Mapping[str, Any], known: Iterable[str]) -> int:
     extra = [name for name in table if name not in known]
     if extra:
         raise FeatureError(
-            f"the model has no input {extra[0]!r}; its inputs are {', '.join(map(repr, known)) or 'none'}"
+            f"the model has no input {brief(extra[0])}; its inputs are {', '.join(map(repr, known)) or 'none'}"
         )
     counts = {name: _length(name, values) for name, values in table.items()}
     if len(set(counts.values())) > 1:
@@ -222,11 +230,19 @@ def rows_of(table: Mapping[str, Any], known: Iterable[str]) -> int:
 
 
 def _length(name: str, values: Any) -> int:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or getattr(values, "ndim", 1) == 0:
+    if isinstance(values, str | bytes | Mapping) or not _is_cut(values):
         raise FeatureError(
             f"input {name!r} is {type(values).__name__}, must be a list or an array with a value for each row"
         )
     return len(values)
+
+
+def _is_cut(values: Any) -> bool:
+    """Whether values have a length and can be cut into parts, as lists and arrays can."""
+    try:
+        return len(values[:0]) == 0
+    except (IndexError, KeyError, TypeError, ValueError):
+        return False
 
 
 def collate(rows: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:

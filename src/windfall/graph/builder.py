@@ -20,6 +20,8 @@ ML = "ai.onnx.ml"
 OPSETS = {"": OPSET, ML: 5}
 """The versions of all domains. Before 5 of ``ai.onnx.ml``, ensembles of trees give float32 alone."""
 
+_LARGEST_FOLDED = 64
+
 Dim = int | None
 """One size of a shape; None where it is known only at run time."""
 
@@ -249,6 +251,9 @@ class GraphBuilder:
             target = _resolve(target.astype(np.int64), shape(value))
             if tuple(target) == shape(value):
                 return value
+            known = _small_constant(value)
+            if known is not None:
+                return self.constant(known.reshape(target), "reshaped")
             return self.op("Reshape", value, self.constant(target, "shape"), allowzero=1)
         reshaped = self.op("Reshape", value, self.op("Concat", *vectors, axis=0), allowzero=1)
         # Inference follows constants alone, and would lose the sizes that are known.
@@ -301,6 +306,14 @@ class GraphBuilder:
         self._planes[restored] = value
         self._leads[restored] = lead
         return restored
+
+
+def _small_constant(value: ir.Value) -> NDArray[Any] | None:
+    """Return a known value so small that it may be a size, which must stay known for shapes to be; else None."""
+    tensor = value.const_value
+    if tensor is None or tensor.size > _LARGEST_FOLDED or tensor.dtype == ir.DataType.STRING:
+        return None
+    return tensor.numpy()
 
 
 def string_tensor(array: NDArray[Any]) -> ir.StringTensor:

@@ -43,7 +43,8 @@ def lower_pipeline(
     """
     refuse(file.name, list(unsupported(file.spec)))
     graph = GraphBuilder(file.path.stem if file.path else "model", input_shapes)
-    values = lower_member(file, graph, _inputs(graph, file.spec.description, input_shapes))
+    inputs = _inputs(graph, file.spec.description, input_shapes)
+    values = {**inputs, **lower_member(file, graph, inputs)}
     graph.prefix = ""
     for name in outputs:
         graph.graph.outputs.append(graph.rename(_tensor_of(graph, file, values, name), name))
@@ -140,8 +141,10 @@ def _tensor_of(graph: GraphBuilder, file: ModelFile, values: Forms, name: str) -
     )
     if feature not in values:
         raise FormatError(f"{file.name} has an output {feature!r}, which is no input and no output of a model in it")
-    found = _PARTS[part](ModelContext(file.spec, file.name, graph, values), values[feature])
-    if found is None:
+    ctx = ModelContext(file.spec, file.name, graph, values)
+    found = _PARTS[part](ctx, values[feature])
+    kind = next((f.type.WhichOneof("Type") for f in file.spec.description.output if f.name == feature), None)
+    if found is None or (kind in _FITS and not _FITS[kind](ctx, found)):
         raise FormatError(f"{file.name}: the output {feature!r} is declared in a type that it cannot have")
     return found
 
@@ -176,3 +179,25 @@ _PARTS: Mapping[str, Callable[[ModelContext, Form], ir.Value | None]] = {
     "": _whole,
 }
 """How the tensors of an output are found in its form."""
+
+
+def _is_number(ctx: ModelContext, value: ir.Value) -> bool:
+    return _is_array(ctx, value) and ctx.rank(value) == 1
+
+
+def _is_array(_ctx: ModelContext, value: ir.Value) -> bool:
+    return value.dtype != ir.DataType.STRING
+
+
+def _is_picture(ctx: ModelContext, value: ir.Value) -> bool:
+    return value.dtype in (ir.DataType.UINT8, ir.DataType.FLOAT16) and ctx.rank(value) == 4
+
+
+_FITS: Mapping[str | None, Callable[[ModelContext, ir.Value], bool]] = {
+    "doubleType": _is_number,
+    "int64Type": _is_number,
+    "stringType": lambda _ctx, value: value.dtype == ir.DataType.STRING,
+    "multiArrayType": _is_array,
+    "imageType": _is_picture,
+}
+"""Whether a tensor can be an output of a type; a pipeline may declare another one than the model that gives it."""

@@ -106,6 +106,8 @@ COLUMNS: Mapping[str, tuple[str, np.dtype[Any]]] = {
     "int64Type": (INTEGERS, _INT64),
 }
 """The graph input that holds numbers of a type, and its type."""
+FEATURE_TYPES = frozenset((*_PARTS, *COLUMNS))
+"""The types of features that classical models and pipelines take, as members of the oneof ``Type``."""
 
 
 def columns_of(description: Any) -> dict[str, list[str]]:

@@ -91,6 +91,17 @@ def test_labels_and_dimensions_that_do_not_fit(dimensions, labels, transform, te
     assert str(error.value) == f"cannot lower the model (treeEnsembleClassifier): {text}"
 
 
+def test_leaves_of_many_dimensions():
+    nodes = [part for tree in range(20) for part in (
+        branch(tree, 0, 0, 0, 0.0, 1, 2), leaf(tree, 1, d0=1.0, d1=2.0), leaf(tree, 2, 1.0))]  # fmt: skip
+    with pytest.raises(LoweringError) as error:
+        predict(regressor(nodes, 2**20), x=[0, 0])
+    assert str(error.value) == (
+        "cannot lower the model (treeEnsembleRegressor): evaluationInfo is 40 leaves of 1,048,576 dimensions, must "
+        "have at most 16,777,216 numbers as a matrix"
+    )
+
+
 def chain(depth):
     """A tree that is a chain: each branch has a leaf and the next branch."""
     nodes = [

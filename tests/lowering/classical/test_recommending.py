@@ -188,8 +188,8 @@ def test_items_of_another_type():
             {"ids": ["a", "b", "a", "a"]},
             "itemStringIds is 4 identifiers, must differ, but 2 of them are there before",
         ),
-        ({"ids": None, "table": [(2**63, 0.0, [])]}, f"itemId is {2**63}, must be below 16,777,216"),
-        ({"ids": None, "table": [(0, 0.0, [(2**24, 1.0)])]}, "itemId is 16777216, must be below 16,777,216"),
+        ({"ids": None, "table": [(2**63, 0.0, [])]}, f"itemId is {2**63}, must be below 4,194,304"),
+        ({"ids": None, "table": [(0, 0.0, [(2**22, 1.0)])]}, "itemId is 4194304, must be below 4,194,304"),
         ({"itemInt64Ids": {"vector": [1]}}, "itemStringIds and itemInt64Ids are both given, must be one of them"),
         ({"itemInputFeatureName": "z"}, "input is 'z', must be one of ['k', 'only', 'without']"),
         ({"itemInputFeatureName": "k"}, ("input is 'k', has the type int64Type, must have dictionaryType or "

@@ -256,3 +256,11 @@ def test_damaged_machines(changes, text):
     with pytest.raises(LoweringError) as error:
         predict(classifier(fields, 2), x=np.zeros(2))
     assert str(error.value) == f"cannot lower the model (supportVectorClassifier): {text}"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_vectors_that_are_not_finite_give_no_warning(kernel, value):
+    """Warnings are errors in tests."""
+    fields = {"kernel": kernel, "coefficients": {"alpha": [0.0, 1.0]}, "rho": 0.5, **dense([[value, 1.0], [0, 1]])}
+    assert isinstance(predict(regressor(fields, 2), x=[0.0, 1.0])["y"], float)

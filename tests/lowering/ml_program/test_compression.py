@@ -277,6 +277,11 @@ LUT = np.float32([[[0], [1]]])
         ),
         (
             "constexpr_lut_to_dense",
+            {"indices": np.uint8([27]), "lut": np.float32([1, 2, 3, 4]), "shape": np.int32([-2, -2])},
+            "shape is [-2, -2], must have no size below 0",
+        ),
+        (
+            "constexpr_lut_to_dense",
             {"indices": narrow([0, 1], 1), "lut": np.float32([0, 1])},
             "lut is of shape [2], must have the shape [g0, g1, ..., entries, v] with g that divide [2]",
         ),

@@ -209,6 +209,15 @@ def test_all_operators_that_cannot_be_run_are_named():
     )
 
 
+def test_an_operator_whose_name_is_no_word_is_shown_on_one_line():
+    spec, block = doubling()
+    block.operations[0].type = "two\nlines"
+    assert error_of(spec, UnsupportedError) == (
+        "the model has 1 operator that cannot be run: 'two\\nlines' at 'y'; "
+        "see what it consists of with: windfall inspect MODEL"
+    )
+
+
 def change(text):
     """Return how to damage the program of ``doubling``, by a name."""
     return text, {

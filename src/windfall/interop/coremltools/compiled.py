@@ -8,13 +8,16 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from windfall.errors import FormatError
+from windfall.errors import FormatError, WindfallError
 from windfall.model import Model
+from windfall.spec.miltext import write_program
 from windfall.spec.package import write_package_files
+from windfall.spec.writing import write_file
 
 SUFFIX = ".mlmodelc"
 _MODELS = ("model.mlmodel", "model.mlpackage")
@@ -29,6 +32,10 @@ def write_compiled(model: Model, name: str) -> Path:
     folder = Path(tempfile.mkdtemp(dir=_root())) / f"{name}{SUFFIX}"
     folder.mkdir()
     model.save(folder / f"model{model.suffix}")
+    if model.message.WhichOneof("Type") == "mlProgram":
+        # What Apple's compiler writes, too: tools look into it. A damaged program, refused later, may have no text.
+        with suppress(WindfallError):
+            write_file(folder / "model.mil", write_program(model.message.mlProgram).encode())
     return folder
 
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from windfall.errors import WindfallError
 from windfall.graph.builder import ShapeError
 from windfall.lowering.classical import (
@@ -62,7 +64,8 @@ def lower_model(ctx: ModelContext) -> Forms:
     """
     ctx.graph.prefix = f"{ctx.graph.prefix}/{ctx.kind}" if ctx.graph.prefix else ctx.kind
     try:
-        return LOWERINGS[ctx.kind](ctx)
+        with np.errstate(all="ignore"):  # of parameters that are not finite, nothing else can come
+            return LOWERINGS[ctx.kind](ctx)
     except ShapeError as error:
         raise ctx.error("input", f"does not fit the model: {error}") from error
     except WindfallError:

@@ -14,7 +14,7 @@ from windfall.graph.checks import require
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Entries, Form, Forms, Items, Labels
 
-_MOST_ITEMS = 2**24
+_MOST_ITEMS = 2**22
 _INPUTS = ("dictionaryType", "sequenceType", "multiArrayType")
 _LISTS = ("sequenceType", "multiArrayType")
 

@@ -26,6 +26,8 @@ _LEQ, _LT, _EQ = 0, 1, 4
 _SUM, _NONE = 1, 0
 _MOST_DIMENSIONS = 2**20
 _GROUP_NODES = 2048
+# The values of leaves that have several become a matrix; it may be as large, or have so many times the values given.
+_MOST_NUMBERS, _MOST_ZEROS = 2**24, 8
 
 _COMPARISONS: Mapping[int, tuple[int, bool]] = {
     NodeType.BranchOnValueLessThanEqual: (_LEQ, False),
@@ -160,6 +162,9 @@ def _add_single(ctx: ModelContext, features: Value, nodes: Nodes, leaves: Leaves
 def _add_several(ctx: ModelContext, features: Value, nodes: Nodes, leaves: Leaves, dimensions: int) -> Value:
     """Return the sums of trees whose leaves have several values: find the leaf in each tree, then add their values."""
     numbers, rows = np.unique(leaves.node, return_inverse=True)
+    if len(numbers) * dimensions > max(_MOST_NUMBERS, _MOST_ZEROS * len(rows)):
+        rule = f"must have at most {_MOST_NUMBERS:,} numbers as a matrix"
+        raise ctx.error("evaluationInfo", rule, value=f"{len(numbers):,} leaves of {dimensions:,} dimensions")
     values = np.zeros((len(numbers), dimensions))
     values[rows, leaves.dimension] = leaves.value
     # [rows, trees], the number of the leaf: doubles hold it exactly

@@ -275,6 +275,8 @@ def lower_sparse_blockwise_shift_scale(
 
 
 def _constant(ctx: OperationContext, data_type: int, dims: Sequence[int], load: Callable[[], Array]) -> Constant:
+    if min(dims, default=0) < 0:
+        raise ctx.error("shape", "must have no size below 0", value=list(dims))
     if math.prod(dims) * 4 > LARGEST_TENSOR:
         raise ctx.error("outputs", f"must need at most {LARGEST_TENSOR:,} bytes", value=f"of shape {list(dims)}")
     return Constant(data_type, tuple(dims), load)

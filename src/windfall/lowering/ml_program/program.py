@@ -18,6 +18,7 @@ from windfall.lowering.ml_program.scope import Scope
 from windfall.lowering.shapes import InputShapes
 from windfall.runtime.serialized import AFTER, IN_PLACE
 from windfall.spec.modelfile import ModelFile
+from windfall.spec.openfile import shown
 from windfall.spec.programs import all_operations, block_of, interface, state_outputs
 
 _MOST_LISTED = 3
@@ -29,7 +30,9 @@ def gaps(program: Any) -> list[str]:
 
 
 def _reasoned(operator: str) -> str:
-    return f"{operator} ({NOT_LOWERED[operator]})" if operator in NOT_LOWERED else operator
+    if operator in NOT_LOWERED:
+        return f"{operator} ({NOT_LOWERED[operator]})"
+    return operator if operator.isidentifier() else shown(operator)
 
 
 def _unknown(program: Any, function: str | None = None) -> dict[str, list[str]]:

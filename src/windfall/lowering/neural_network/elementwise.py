@@ -108,6 +108,11 @@ def _inverse(ctx: LayerContext, x: Value) -> Value:
     return ctx.op("Reciprocal", _guarded(ctx, x))
 
 
+def _log(ctx: LayerContext, x: Value) -> Value:
+    """Return log(x + epsilon), as Core ML does by coremltools' own tests; the proto's formula leaves epsilon out."""
+    return ctx.op("Log", _guarded(ctx, x) if ctx.params.epsilon else x)
+
+
 def _power(ctx: LayerContext, x: Value) -> Value:
     return ctx.op("Pow", x, ctx.floats(ctx.params.alpha))
 
@@ -124,7 +129,7 @@ _UNARY: dict[int, Callable[[LayerContext, Value], Value]] = {
     2: _inverse,
     3: _power,
     4: _plain("Exp"),
-    5: _plain("Log"),
+    5: _log,
     6: _plain("Abs"),
     7: _threshold,
 }

@@ -29,7 +29,7 @@ def _normal(ctx: LayerContext, like: Value) -> Value:
 
 def _uniform(ctx: LayerContext, like: Value) -> Value:
     params = ctx.params
-    if params.minVal > params.maxVal:
+    if not params.minVal <= params.maxVal:  # NaN, too: ONNX Runtime ends the process at it
         raise ctx.error("minVal", f"must be at most maxVal, {params.maxVal}")
     return ctx.op("RandomUniformLike", like, low=params.minVal, high=params.maxVal, seed=_seed(ctx))
 
@@ -103,7 +103,7 @@ def lower_categorical_distribution(ctx: LayerContext, x: Value) -> Value:
     params = ctx.params
     if params.numSamples < 1:
         raise ctx.error("numSamples", "must be at least 1")
-    if params.temperature < 0:
+    if not params.temperature >= 0:
         raise ctx.error("temperature", "must be above 0")
     logits = x if params.isLogits else ctx.op("Log", ctx.op("Add", x, ctx.floats(params.eps or 1e-10)))
     if params.temperature not in (0, 1):

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from windfall.errors import FormatError, UnsupportedError
@@ -16,6 +17,9 @@ from windfall.spec.proto import MIL_pb2
 _OPSET_NAMES = {number: name for name, number in OPSETS.items()}
 _ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _INDENT = "    "
+_OLD_OPSETS = ("CoreML5", "CoreML6", "CoreML7")
+_SCALAR = ContextVar("scalar", default="{}")
+"""How a type without sizes is written."""
 
 
 def write_program(program: Any) -> str:
@@ -27,9 +31,16 @@ def write_program(program: Any) -> str:
     """
     if program.version != VERSION:
         raise FormatError(f"the program has version {program.version}, must have {VERSION} to be written as text")
-    lines = [f"program({VERSION}.3)", *filter(None, [_attributes(program.attributes)]), "{"]
-    for name in sorted(program.functions):
-        lines += _function(name, program.functions[name])
+    # The text of programs for iOS 17 and before has the scalars as tensors without sizes; both can be read.
+    is_old = bool(program.functions) and all(f.opset in _OLD_OPSETS for f in program.functions.values())
+    token = _SCALAR.set("tensor<{}, []>" if is_old else "{}")
+    try:
+        minor = 0 if is_old else 3
+        lines = [f"program({VERSION}.{minor})", *filter(None, [_attributes(program.attributes)]), "{"]
+        for name in sorted(program.functions):
+            lines += _function(name, program.functions[name])
+    finally:
+        _SCALAR.reset(token)
     return "\n".join([*lines, "}"])
 
 
@@ -105,7 +116,8 @@ def _tensor_type(tensor: Any) -> str:
     if tensor.dataType not in TYPE_NAMES:
         raise FormatError(f"a tensor of the program has the data type {tensor.dataType}, which there is not")
     name = TYPE_NAMES[tensor.dataType]
-    return f"tensor<{name}, [{', '.join(map(_size, tensor.dimensions))}]>" if tensor.dimensions else name
+    sizes = ", ".join(map(_size, tensor.dimensions))
+    return f"tensor<{name}, [{sizes}]>" if tensor.dimensions else _SCALAR.get().format(name)
 
 
 def _size(dimension: Any) -> str:
@@ -132,7 +144,8 @@ def value_text(value: Any) -> str:
     """
     blob = value.blobFileValue
     if value.WhichOneof("value") == "blobFileValue":
-        place = f"path = string({_quoted(blob.fileName)}), offset = uint64({blob.offset})"
+        path, offset = (_SCALAR.get().format(name) for name in ("string", "uint64"))
+        place = f"path = {path}({_quoted(blob.fileName)}), offset = {offset}({blob.offset})"
         return f"{type_text(value.type)}(BLOBFILE({place}))"
     return f"{type_text(value.type)}({_literal(value)})"
 
