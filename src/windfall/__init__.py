@@ -18,12 +18,15 @@ from windfall.errors import (
 )
 
 if TYPE_CHECKING:
+    from windfall.comparison import Comparison, compare
     from windfall.description import ModelDescription
     from windfall.model import Model, load
+    from windfall.quantization import quantize_weights
     from windfall.state import State
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "EngineError",
     "FeatureError",
     "FormatError",
@@ -34,15 +37,20 @@ __all__ = [
     "UnsupportedError",
     "WindfallError",
     "__version__",
+    "compare",
     "load",
+    "quantize_weights",
 ]
 
 # Imported on first use, so that `import windfall` and `windfall --help` stay instant.
 _LAZY = {
+    "Comparison": "windfall.comparison",
     "Model": "windfall.model",
     "ModelDescription": "windfall.description",
     "State": "windfall.state",
+    "compare": "windfall.comparison",
     "load": "windfall.model",
+    "quantize_weights": "windfall.quantization",
 }
 
 

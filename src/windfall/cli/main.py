@@ -12,7 +12,12 @@ import click
 import windfall
 from windfall.cli.errors import debug_option, debugging, print_error
 
-COMMANDS = {"predict": "windfall.cli.predict", "inspect": "windfall.cli.inspect"}
+COMMANDS = {
+    "predict": "windfall.cli.predict",
+    "inspect": "windfall.cli.inspect",
+    "quantize": "windfall.cli.quantize",
+    "compare": "windfall.cli.compare",
+}
 """The subcommands in the order of the help, each with the module that has a command of its name."""
 
 _INTERRUPTED = 130  # what shells give for a process ended by Ctrl-C: 128 + SIGINT
@@ -54,12 +59,14 @@ class Commands(click.Group):
 @click.version_option(windfall.__version__, message="%(prog)s %(version)s", prog_name="windfall")
 @debug_option
 def cli() -> None:
-    """Run and inspect Core ML models on any platform.
+    """Run, inspect and compare Core ML models on any platform.
 
     \b
     Examples:
       windfall inspect mobilenet.mlmodel
       windfall predict mobilenet.mlmodel cat.jpg
+      windfall quantize mobilenet.mlmodel small.mlmodel --bits 4 --mode kmeans
+      windfall compare mobilenet.mlmodel small.mlmodel photos
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
 
 

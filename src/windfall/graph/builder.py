@@ -2,14 +2,14 @@
 
 import math
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
-from onnx_ir.convenience import convert_attribute
 
+from windfall.graph.attributes import attribute
 from windfall.graph.inference import infer
 from windfall.graph.limits import LARGEST_GRAPH, LARGEST_TENSOR
 
@@ -115,7 +115,7 @@ class GraphBuilder:
             domain,
             op_type,
             inputs,
-            [_attribute(key, value) for key, value in attributes.items() if value is not None],
+            [attribute(key, value) for key, value in attributes.items() if value is not None],
             num_outputs=outputs,
             name=self.unique(self._scoped(name or op_type)),
         )
@@ -365,23 +365,6 @@ def _elements(vector: ir.Value) -> Sequence[int | ir.SymbolicDim]:
     if length is None:
         raise ShapeError(f"the length of the shape {vector.name!r} is known only at run time")
     return [ir.SymbolicDim(None)] * length
-
-
-def _attribute(name: str, value: Any) -> ir.Attr:
-    kind = type(value)
-    if kind in (list, tuple) and value and all(type(item) is int for item in value):
-        return ir.AttrInt64s(name, value)
-    # convert_attribute takes all there is, but is slow, as it looks at every protocol.
-    return _ATTRIBUTES.get(kind, convert_attribute)(name, value)
-
-
-_ATTRIBUTES: Mapping[type, Callable[[str, Any], ir.Attr]] = {
-    bool: ir.AttrInt64,
-    int: ir.AttrInt64,
-    ir.DataType: ir.AttrInt64,
-    float: ir.AttrFloat32,
-    str: ir.AttrString,
-}
 
 
 def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int64]:
