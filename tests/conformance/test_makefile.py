@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-WHOLE = (
-    "coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage coremltools.test.pipeline"
-)
+WHOLE = "coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage coremltools.test.pipeline"
 CLASSICAL = "coremltools.test.sklearn_tests coremltools.test.xgboost_tests"
 SAMPLED = "coremltools.converters.mil.mil.ops.tests coremltools.test.ml_program"
 MAKE = shutil.which("make")
