@@ -10,7 +10,7 @@ from windfall.cli.errors import debug_option
 _FITS = {"center-crop": "centerCrop", "scale-fit": "scaleFit", "scale-fill": "scaleFill"}
 
 
-@click.command(short_help="Show what models do differently, what they weigh, how long they take.")
+@click.command(short_help="Show how models differ, what they weigh, how long they take.")
 @click.argument("arguments", metavar="MODEL MODEL... INPUT...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(

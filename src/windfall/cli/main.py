@@ -59,7 +59,7 @@ class Commands(click.Group):
 @click.version_option(windfall.__version__, message="%(prog)s %(version)s", prog_name="windfall")
 @debug_option
 def cli() -> None:
-    """Run, inspect and compare Core ML models on any platform.
+    """Run, inspect, shrink and compare Core ML models on any platform.
 
     \b
     Examples:

@@ -70,7 +70,7 @@ def quantize(  # noqa: PLR0913  # one for each option
     \b
     Examples:
       windfall quantize mobilenet.mlmodel small.mlmodel
-      windfall quantize mobilenet.mlmodel small.mlmodel --bits 4 --mode kmeans --select 'fc=8'
+      windfall quantize mobilenet.mlmodel small.mlmodel --bits 4 --select fc=8
       windfall quantize small.mlmodel large.mlmodel --mode dequantize
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     import windfall
