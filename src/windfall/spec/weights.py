@@ -139,11 +139,17 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
     """
     if bits == 8:
         return packed[:count]
-    single = np.unpackbits(packed, count=count * bits).reshape(count, bits)
-    # [count, bits] -> [count, 8] with zeros in front -> [count]
-    padded = np.zeros((count, 8), np.uint8)
-    padded[:, 8 - bits :] = single
-    return np.packbits(padded, axis=1).reshape(count)
+    # Eight numbers fill as many bytes as each has bits: [groups, bits] -> [groups] -> [groups, 8]
+    groups = -(-count // 8)
+    whole = np.zeros(groups * bits, np.uint8)
+    whole[: packed.size] = packed[: whole.size]
+    joined = np.zeros(groups, np.uint64)
+    for byte in whole.reshape(groups, bits).T:
+        joined = joined << np.uint64(8) | byte
+    numbers = np.empty((groups, 8), np.uint8)
+    for place in range(8):
+        numbers[:, place] = joined >> np.uint64(bits * (7 - place)) & np.uint64(2**bits - 1)
+    return numbers.reshape(-1)[:count]
 
 
 def _dequantize(values: NDArray[Any], quantization: Any, channel_axis: int) -> NDArray[np.float32]:
