@@ -103,23 +103,31 @@ def class_labels(file: ModelFile, block: Any, classify: Any) -> tuple[str, list[
     """Return the value that holds a classifier's probabilities, and its labels.
 
     Raises:
-        FormatError: They are not given by the names of a value and of a constant.
+        FormatError: The probabilities have no name, or the labels are no constant.
     """
-    source, classes = (_argument_name(classify, argument) for argument in ("probabilities", "classes"))
-    stored = next(
-        (o for o in block.operations if o.type == "const" and o.outputs and o.outputs[0].name == classes), None
-    )
-    if not source or stored is None or "val" not in stored.attributes:
+    source, classes = (_binding(classify, argument) for argument in ("probabilities", "classes"))
+    stored = None if classes is None else _constant(block, classes)
+    if source is None or not source.name or stored is None:
         raise FormatError(
             f"{file.name} is a classifier and must name its probabilities and a constant with its classes; "
             "convert it again"
         )
-    return source, _labels(stored.attributes["val"].immediateValue)
+    return str(source.name), _labels(stored.immediateValue)
 
 
-def _argument_name(operation: Any, argument: str) -> str:
+def _binding(operation: Any, argument: str) -> Any:
+    """Return what an argument is bound to, None if there is none."""
     bindings = operation.inputs[argument].arguments if argument in operation.inputs else []
-    return str(bindings[0].name) if bindings else ""
+    return bindings[0] if bindings else None
+
+
+def _constant(block: Any, binding: Any) -> Any:
+    """Return the ``Value`` message of a constant that is bound itself or by its name, None if there is none."""
+    if binding.WhichOneof("binding") == "value":
+        return binding.value
+    found = (o for o in block.operations if o.type == "const" and o.outputs and o.outputs[0].name == binding.name)
+    constant = next(found, None)
+    return None if constant is None or "val" not in constant.attributes else constant.attributes["val"]
 
 
 def _labels(immediate: Any) -> list[Any]:

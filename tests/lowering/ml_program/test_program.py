@@ -164,6 +164,15 @@ def test_a_classifier(labels):
     assert model.predict({"x": [3, 5, 1]}, outputs=["p"])["p"] == pytest.approx([0.3, 0.5, 0.1])
 
 
+def test_a_classifier_whose_classes_are_part_of_its_operation():
+    spec = classifier(["cat", "dog", "cow"])
+    block = spec.mlProgram.functions["main"].block_specializations["CoreML8"]
+    classes = block.operations[1].attributes["val"]
+    block.operations[2].inputs["classes"].arguments[0].value.CopyFrom(classes)
+    del block.operations[1]
+    assert windfall.load(spec).predict({"x": [3, 5, 1]})["label"] == "dog"
+
+
 def test_a_classifier_without_classes():
     spec = classifier(["a", "b", "c"])
     del spec.mlProgram.functions["main"].block_specializations["CoreML8"].operations[1]
