@@ -1,5 +1,6 @@
 """Load a model, describe it, run it."""
 
+import copy
 import os
 import threading
 from collections import OrderedDict
@@ -258,6 +259,17 @@ class Model:
         if self._file.is_package:
             raise FormatError(f"{self._file.name} has weight files; save it to a path that ends in {PACKAGE_SUFFIX}")
         return write_file(path, self._file.serialized())
+
+    def _of_file(self, file: ModelFile) -> "Model":
+        """Return a model with the same options and functions of the user's, of another file; nothing is compiled."""
+        other = copy.copy(self)
+        for name in dir(type(self)):
+            if isinstance(getattr(type(self), name), cached_property):
+                vars(other).pop(name, None)
+        other._file = file
+        other._programs = OrderedDict()
+        other._lock = threading.Lock()
+        return other
 
     def __repr__(self) -> str:
         return f"<windfall.Model {self._file.name!r}, {self._file.spec.WhichOneof('Type')}>"

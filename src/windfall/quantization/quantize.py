@@ -1,7 +1,5 @@
 """Store the weights of neural networks in fewer bits."""
 
-import copy
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ FLOAT = 32
 _HALF = 16
 _FLOATS = (FLOAT16, FLOAT32)
 _CONSTANTS = ("loadConstant", "loadConstantND")
-_CACHED = ("description", "_binder", "_opened")
 
 
 def quantize_weights(  # noqa: PLR0913  # those after the first are settings, given by name
@@ -91,7 +88,7 @@ def quantized(model: Model, settings: Settings, step: Step = lambda: None) -> Mo
     for _, network, _ in networks(file, spec):
         for params in weight_messages(network):
             attach(file, params)
-    return _model_of(model, spec)
+    return model._of_file(ModelFile(spec, title=file.name))
 
 
 def count_layers(model: Model) -> int:
@@ -238,13 +235,3 @@ def _finish(layer: Layer, bits: list[int | None]) -> None:
     params = getattr(layer.message, layer.message.WhichOneof("layer"))
     if getattr(params, "int8DynamicQuantize", False):
         params.int8DynamicQuantize = False  # it asks for weights in int8RawValue
-
-
-def _model_of(model: Model, spec: Any) -> Model:
-    """Return a model like another one, functions of the user's included, of another message."""
-    result = copy.copy(model)
-    for name in _CACHED:
-        vars(result).pop(name, None)
-    result._file = ModelFile(spec, title=model._file.name)
-    result._programs = OrderedDict()
-    return result
