@@ -1,13 +1,14 @@
 """Many predictions of one model."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from windfall.errors import FeatureError
-from windfall.features.rows import RowBinder, collate, rows_of
+from windfall.features.binding import GraphShapes
+from windfall.features.rows import Feeds, RowBinder, collate, rows_of
 from windfall.runtime.engine import available_cores
 
 if TYPE_CHECKING:
@@ -79,21 +80,21 @@ def _predict_table(model: "Model", table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _compute(model: "Model", binder: RowBinder, table: Mapping[str, Any], rows: int) -> dict[str, Any]:
     """Compute a table: at once, or in streams of one thread each, with a share of the rows that memory can hold."""
-    feeds = binder.batch_feeds(table) if rows < MANY_ROWS else {}
-    if feeds or not rows:
-        compiled = model._compiled(binder.graph_shapes(feeds), None)
-        return binder.batch_results(compiled.outputs, compiled.program.run(feeds))
+    if rows < MANY_ROWS:
+        return _run(model, binder, table, binder.graph_shapes)
     threads = model._options.threads or available_cores()
     share = min(_MOST_ROWS, -(-rows // threads))
     parts = [{name: column[start : start + share] for name, column in table.items()} for start in range(0, rows, share)]
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda part: _stream(model, binder, part), parts))
+        results = list(pool.map(lambda part: _run(model, binder, part, binder.many_shapes), parts))
     return {name: _joined([result[name] for result in results]) for name in results[0]}
 
 
-def _stream(model: "Model", binder: RowBinder, table: Mapping[str, Any]) -> dict[str, Any]:
+def _run(
+    model: "Model", binder: RowBinder, table: Mapping[str, Any], shapes_of: Callable[[Feeds], GraphShapes]
+) -> dict[str, Any]:
     feeds = binder.batch_feeds(table)
-    compiled = model._compiled(binder.many_shapes(feeds), None)
+    compiled = model._compiled(shapes_of(feeds), None)
     return binder.batch_results(compiled.outputs, compiled.program.run(feeds))
 
 

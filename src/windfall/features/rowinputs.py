@@ -17,11 +17,6 @@ from windfall.text import brief
 Feeds = dict[str, NDArray[Any]]
 
 
-def is_missing(value: Any) -> bool:
-    """Whether no value is given."""
-    return value is None
-
-
 def column(
     feature: Any, values: Sequence[Any], dtype: np.dtype[Any], refuse_missing: Callable[..., None]
 ) -> NDArray[Any]:
@@ -37,11 +32,11 @@ def column(
         FeatureError: A value is no number, or is missing.
     """
     if not isinstance(values, np.ndarray):
-        lost = [index for index, value in enumerate(values) if is_missing(value)]
+        lost = [index for index, value in enumerate(values) if value is None]
         if lost and not feature.type.isOptional:
             refuse_missing(feature, lost[0], len(values))
         filler = np.nan if dtype.kind == "f" else 0
-        values = [filler if is_missing(value) else value for value in values] if lost else values
+        values = [filler if value is None else value for value in values] if lost else values
         values = [_one_number(value, feature.name) for value in values]
     found = arrays.to_numbers(values, feature.name, dtype)
     if found.size != len(values):
@@ -56,11 +51,8 @@ def _one_number(value: Any, name: str) -> Any:
     found = arrays.to_numbers(value, name, np.dtype(np.float64))
     if found.size != 1:
         raise FeatureError(f"input {name!r} has shape {list(found.shape)}, must be one number")
-    return (
-        found.reshape(()).item()
-        if found.dtype.kind == "f" and not isinstance(value, np.ndarray)
-        else np.asarray(value).item()
-    )
+    # An array's own number: as a double, a large integer would be another one.
+    return value.item() if isinstance(value, np.ndarray) else found.item()
 
 
 def feed(feature: Any, values: Sequence[Any]) -> Feeds:
@@ -76,12 +68,12 @@ def feed(feature: Any, values: Sequence[Any]) -> Feeds:
     kind = feature.type.WhichOneof("Type")
     tensors = _FEEDS[kind](feature, values)
     if feature.type.isOptional and kind in ("stringType", "int64Type"):
-        tensors[GIVEN] = np.array([not is_missing(value) for value in values], np.bool_)
+        tensors[GIVEN] = np.array([value is not None for value in values], np.bool_)
     return {f"{feature.name}{suffix}": tensor for suffix, tensor in tensors.items()}
 
 
 def _texts(feature: Any, values: Sequence[Any]) -> Feeds:
-    return {"": _text_array(feature, ["" if is_missing(value) else value for value in values])}
+    return {"": _text_array(feature, ["" if value is None else value for value in values])}
 
 
 def _text_array(feature: Any, values: Sequence[Any]) -> NDArray[Any]:
@@ -113,7 +105,7 @@ def _arrays(feature: Any, values: Sequence[Any]) -> Feeds:
 
 
 def _array(feature: Any, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if is_missing(value):
+    if value is None:
         return arrays.default_array(feature).astype(dtype)
     return arrays.to_exact(arrays.to_numbers(value, feature.name, dtype), feature)
 
@@ -127,7 +119,7 @@ def _images(feature: Any, values: Sequence[Any]) -> Feeds:
 
 
 def _dictionaries(feature: Any, values: Sequence[Any]) -> Feeds:
-    dictionaries = [{} if is_missing(value) else value for value in values]
+    dictionaries = [{} if value is None else value for value in values]
     wrong = [value for value in dictionaries if not isinstance(value, Mapping)]
     if wrong:
         raise FeatureError(f"input {feature.name!r} is {_brief(wrong[0])}, must be a dictionary of numbers")
@@ -143,7 +135,7 @@ def _dictionaries(feature: Any, values: Sequence[Any]) -> Feeds:
 
 
 def _sequences(feature: Any, values: Sequence[Any]) -> Feeds:
-    sequences = [() if is_missing(value) else value for value in values]
+    sequences = [() if value is None else value for value in values]
     for sequence in sequences:
         if isinstance(sequence, str | bytes | Mapping) or not isinstance(sequence, Collection) or _is_single(sequence):
             raise FeatureError(f"input {feature.name!r} is {_brief(sequence)}, must be a list")
@@ -178,7 +170,7 @@ def _index(parts: Sequence[Any]) -> NDArray[np.int64]:
 
 
 def _counts(values: Sequence[Any], parts: Sequence[Any]) -> NDArray[np.int64]:
-    return np.array([-1 if is_missing(v) else len(p) for v, p in zip(values, parts, strict=True)], np.int64)
+    return np.array([-1 if v is None else len(p) for v, p in zip(values, parts, strict=True)], np.int64)
 
 
 def _elements(feature: Any, elements: Sequence[Any], is_integer: bool) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from windfall.errors import FeatureError, FormatError, UnsupportedError
 from windfall.features.binding import Binder, GraphShapes
-from windfall.features.rowinputs import column, feed, is_missing
+from windfall.features.rowinputs import column, feed
 from windfall.features.rowoutputs import Reader, reader_of
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.pipelines import all_members, values_of
@@ -146,8 +146,9 @@ class RowBinder(Binder):
             super().feeds(inputs)  # says what is wrong
 
     def _feed_other(self, feeds: Feeds, feature: Any, values: Sequence[Any]) -> None:
-        if not feature.type.isOptional:
-            lost = next((index for index, value in enumerate(values) if is_missing(value)), None)
+        has_all = isinstance(values, np.ndarray) and values.dtype != object
+        if not has_all and not feature.type.isOptional:
+            lost = next((index for index, value in enumerate(values) if value is None), None)
             if lost is not None:
                 self._refuse_missing(feature, lost, len(values))
         feeds |= feed(feature, values)
