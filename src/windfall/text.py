@@ -14,6 +14,12 @@ def safe(text: object) -> str:
     return str(text).replace("\r\n", "\n").translate(_SAFE)
 
 
+def one_line(value: object, most: int) -> str:
+    """Return a value's text on one line, of at most so many letters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def brief(value: object, most: int = 40) -> str:
     """Return a value of the user's as a message shows it: on one line, of at most so many letters.
 
@@ -21,10 +27,10 @@ def brief(value: object, most: int = 40) -> str:
     ("'some text'", '[1, 1, 1,...')
     """
     try:
-        text = " ".join(repr(value).split())
+        text = repr(value)
     except (RecursionError, ValueError):  # lists that lie too deep in each other, an integer of thousands of digits
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return one_line(text, most)
 
 
 def bytes_text(size: int) -> str:

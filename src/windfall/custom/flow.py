@@ -13,7 +13,7 @@ from typing import Any
 
 from windfall.errors import FormatError
 from windfall.spec.modelfile import ModelFile
-from windfall.spec.pipelines import DEEPEST, PIPELINES, pipeline_members
+from windfall.spec.pipelines import PIPELINES, check_depth, inputs_from, some_members
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +78,9 @@ class Flow:
 
     def _add(self, file: ModelFile, path: str, scope: Mapping[str, str], depth: int) -> Mapping[str, str]:
         """Add a model; returns the values of its outputs, of a pipeline those of all names in it."""
-        if depth > DEEPEST:
-            raise FormatError(f"{file.name}: pipelines lie in more than {DEEPEST} others, the most there may be")
+        check_depth(file.name, depth)
         description = file.spec.description
-        missing = [feature.name for feature in description.input if feature.name not in scope]
-        if missing:
-            raise FormatError(
-                f"{file.name} takes {missing[0]!r}, which is no input of the pipeline and no output of a model "
-                "before it"
-            )
-        given = {feature.name: scope[feature.name] for feature in description.input}
+        given = inputs_from(file.name, file.spec, scope)
         if file.spec.WhichOneof("Type") in PIPELINES:
             return self._add_members(file, path, given, depth)
         call = Call(path, file, given, {feature.name: self._new(feature) for feature in description.output})
@@ -95,10 +88,7 @@ class Flow:
         return call.outputs
 
     def _add_members(self, file: ModelFile, path: str, scope: dict[str, str], depth: int) -> Mapping[str, str]:
-        members = pipeline_members(file.spec)
-        if not members:
-            raise FormatError(f"{file.name} is a pipeline without models, must have at least one")
-        for index, (name, spec) in enumerate(members):
+        for index, (name, spec) in enumerate(some_members(file.name, file.spec)):
             member = file.member(name, spec, index)
             found = self._add(member, f"{path}/{name}" if path else name, scope, depth + 1)
             scope |= {f.name: found[f.name] for f in member.spec.description.output if f.name in found}

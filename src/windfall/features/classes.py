@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from windfall.spec.modelfile import from_spec
-from windfall.spec.pipelines import CLASSIFIERS, producer_of
+from windfall.spec.pipelines import CLASSIFIERS, declared_labels, producer_of
 from windfall.spec.programs import block_of, class_labels, classify_operation
 
 Labels = list[str] | list[int]
@@ -24,23 +24,20 @@ def scored_labels(spec: Any, name: str) -> Labels | None:
     return _LABELS[kind](producer) if kind in _LABELS else None
 
 
-def declared_labels(spec: Any) -> Labels:
-    """Return the labels of a classifier's oneof ``ClassLabels``, none if there are none."""
-    params = getattr(spec, spec.WhichOneof("Type"))
-    kind = params.WhichOneof("ClassLabels")
-    return list(getattr(params, kind).vector) if kind else []
+def _declared_labels(spec: Any) -> Labels:
+    return declared_labels(getattr(spec, spec.WhichOneof("Type")))
 
 
 def _tree_labels(spec: Any) -> Labels:
     dimensions = spec.treeEnsembleClassifier.treeEnsemble.numPredictionDimensions
     # As many as there are dimensions; a damaged file is refused when it is lowered.
-    return declared_labels(spec) or list(range(max(2, min(dimensions, 2**20))))
+    return _declared_labels(spec) or list(range(max(2, min(dimensions, 2**20))))
 
 
 def _neighbour_labels(spec: Any) -> Labels:
     """Each label once, in the order of the samples; the default one where there are none."""
     params = spec.kNearestNeighborsClassifier
-    found: Any = list(dict.fromkeys(declared_labels(spec)))
+    found: Any = list(dict.fromkeys(_declared_labels(spec)))
     default = params.WhichOneof("DefaultClassLabel")
     return found or ([getattr(params, default)] if default else [])
 
@@ -53,10 +50,10 @@ def _program_labels(spec: Any) -> Labels | None:
 
 
 _LABELS: Mapping[str, Callable[[Any], Labels | None]] = {
-    **dict.fromkeys(CLASSIFIERS, declared_labels),
+    **dict.fromkeys(CLASSIFIERS, _declared_labels),
     "treeEnsembleClassifier": _tree_labels,
     "kNearestNeighborsClassifier": _neighbour_labels,
-    "neuralNetworkClassifier": declared_labels,
+    "neuralNetworkClassifier": _declared_labels,
     "mlProgram": _program_labels,
 }
 """How the labels of a classifier are found, by its type."""

@@ -14,6 +14,7 @@ from windfall.features.binding import Binder, GraphShapes
 from windfall.features.labels import ClassLabels
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import default_outputs, network_of, probabilities_name
+from windfall.spec.pipelines import declared_labels
 from windfall.spec.proto import NeuralNetwork_pb2
 
 
@@ -69,9 +70,7 @@ def _labels(file: ModelFile) -> ClassLabels | None:
     source = probabilities_name(file.spec)
     if source is None:
         return None
-    classifier = file.spec.neuralNetworkClassifier
-    kind = classifier.WhichOneof("ClassLabels")
-    labels = list(getattr(classifier, kind).vector) if kind else []
+    labels = declared_labels(file.spec.neuralNetworkClassifier)
     return ClassLabels.of(labels, source, file.spec.description, file.name)
 
 

@@ -3,7 +3,6 @@
 They compute one row: what they are given has one, and what they give gets one.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +11,13 @@ import onnx_ir as ir
 from windfall.errors import FormatError, UnsupportedError
 from windfall.graph.splicing import splice
 from windfall.lowering.classical.context import ModelContext, Value
-from windfall.lowering.classical.forms import Form, Forms, Labels, Tensor
+from windfall.lowering.classical.forms import Form, Forms, Tensor
 from windfall.lowering.classical.outputs import as_declared
 from windfall.lowering.ml_program.program import lower_program
 from windfall.lowering.neural_network.network import lower_network
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import default_outputs, network_of, probabilities_name
+from windfall.spec.pipelines import declared_labels
 from windfall.spec.programs import block_of, class_labels, classify_operation, interface
 from windfall.spec.proto import NEURAL_NETWORK_TYPES, NeuralNetwork_pb2
 
@@ -35,9 +35,7 @@ def lower_network_member(ctx: ModelContext, file: ModelFile) -> Forms:
     source = probabilities_name(file.spec)
     names = default_outputs(file.spec)
     values = _spliced(ctx, lower_network(file, shapes, names))
-    classifier = file.spec.neuralNetworkClassifier
-    kind = classifier.WhichOneof("ClassLabels") if source is not None else None
-    labels: Labels = list(getattr(classifier, kind).vector) if kind else []
+    labels = [] if source is None else declared_labels(file.spec.neuralNetworkClassifier)
     return _outputs(ctx, values, source, labels)
 
 
@@ -124,13 +122,7 @@ def _with_row(ctx: ModelContext, value: Value, feature: Any) -> Value:
     """Return a value of a member as one row, in its declared shape where it has as many elements."""
     if feature.type.HasField("imageType"):
         return value
-    declared = list(feature.type.multiArrayType.shape)
-    dims = ctx.shape(value)
-    if declared and None not in dims and math.prod(declared) == math.prod(dim for dim in dims if dim is not None):
-        row = ctx.reshape(value, 1, declared)
-    else:
-        row = ctx.op("Unsqueeze", value, ctx.integers([0]))
-    return as_declared(ctx, row, feature)
+    return as_declared(ctx, ctx.op("Unsqueeze", value, ctx.integers([0])), feature)
 
 
 MEMBERS: Mapping[str, Callable[[ModelContext, ModelFile], Forms]] = {

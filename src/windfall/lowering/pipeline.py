@@ -18,7 +18,7 @@ from windfall.lowering.gaps import refuse, unsupported
 from windfall.lowering.members import MEMBERS
 from windfall.lowering.shapes import InputShapes
 from windfall.spec.modelfile import ModelFile
-from windfall.spec.pipelines import DEEPEST, PIPELINES, pipeline_members
+from windfall.spec.pipelines import PIPELINES, check_depth, inputs_from, some_members
 from windfall.spec.rowforms import COLUMNS, COUNTS, GIVEN, INDEX, ITEMS, KEYS, SCORES, VALUES, columns_of, parts_of
 
 
@@ -103,14 +103,8 @@ def lower_member(file: ModelFile, graph: GraphBuilder, inputs: Forms, depth: int
     Raises:
         FormatError: An input is not there, or pipelines lie too deep in each other.
     """
-    if depth > DEEPEST:
-        raise FormatError(f"{file.name}: pipelines lie in more than {DEEPEST} others, the most there may be")
-    missing = [f.name for f in file.spec.description.input if f.name not in inputs]
-    if missing:
-        raise FormatError(
-            f"{file.name} takes {missing[0]!r}, which is no input of the pipeline and no output of a model before it"
-        )
-    given = {feature.name: inputs[feature.name] for feature in file.spec.description.input}
+    check_depth(file.name, depth)
+    given = inputs_from(file.name, file.spec, inputs)
     kind = file.spec.WhichOneof("Type")
     if kind in PIPELINES:
         return _lower_members(file, graph, given, depth)
@@ -122,10 +116,7 @@ def lower_member(file: ModelFile, graph: GraphBuilder, inputs: Forms, depth: int
 def _lower_members(file: ModelFile, graph: GraphBuilder, inputs: Forms, depth: int) -> Forms:
     values = dict(inputs)
     prefix = graph.prefix
-    members = pipeline_members(file.spec)
-    if not members:
-        raise FormatError(f"{file.name} is a pipeline without models, must have at least one")
-    for index, (name, spec) in enumerate(members):
+    for index, (name, spec) in enumerate(some_members(file.name, file.spec)):
         graph.prefix = f"{prefix}/{name}" if prefix else name
         found = lower_member(file.member(name, spec, index), graph, values, depth + 1)
         values |= {f.name: found[f.name] for f in spec.description.output if f.name in found}
@@ -164,9 +155,7 @@ def _entries(field: str) -> Callable[[ModelContext, Form], ir.Value | None]:
 
 
 def _whole(ctx: ModelContext, form: Form) -> ir.Value | None:
-    if isinstance(form, Column):
-        return ctx.op("Gather", form.pack, ctx.integers(form.index), axis=1)
-    return form.value if isinstance(form, Tensor) else None
+    return ctx.whole(form)
 
 
 _PARTS: Mapping[str, Callable[[ModelContext, Form], ir.Value | None]] = {

@@ -4,7 +4,11 @@ Source: ``Pipeline``, ``Model`` in Model.proto.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from windfall.errors import FormatError
+
+_T = TypeVar("_T")
 
 PIPELINES = ("pipeline", "pipelineClassifier", "pipelineRegressor")
 """The types of models that consist of models, as members of the oneof ``Type``."""
@@ -68,6 +72,58 @@ def all_members(spec: Any) -> Iterator[Any]:
 def is_closed(spec: Any) -> bool:
     """Whether a model, or a member of it, is only named in the file, or packed into it as bytes."""
     return any(member.WhichOneof("Type") in ("linkedModel", "serializedModel") for member in all_members(spec))
+
+
+def declared_labels(params: Any) -> list[Any]:
+    """Return the labels in the oneof ``ClassLabels`` of a model's parameters, none if there are none."""
+    kind = params.WhichOneof("ClassLabels")
+    return list(getattr(params, kind).vector) if kind else []
+
+
+def check_depth(name: str, depth: int) -> None:
+    """Refuse a model that lies in too many pipelines.
+
+    Args:
+        name: What messages call it.
+        depth: How many lie around it.
+
+    Raises:
+        FormatError: These are too many.
+    """
+    if depth > DEEPEST:
+        raise FormatError(f"{name}: pipelines lie in more than {DEEPEST} others, the most there may be")
+
+
+def inputs_from(name: str, spec: Any, scope: Mapping[str, _T]) -> dict[str, _T]:
+    """Return what a member takes of the values so far.
+
+    Args:
+        name: What messages call it.
+        spec: Its ``Model`` message.
+        scope: The pipeline's inputs, and the outputs of the members before.
+
+    Raises:
+        FormatError: One of its inputs is not among them.
+    """
+    names = [feature.name for feature in spec.description.input]
+    missing = [given for given in names if given not in scope]
+    if missing:
+        raise FormatError(
+            f"{name} takes {missing[0]!r}, which is no input of the pipeline and no output of a model before it"
+        )
+    return {given: scope[given] for given in names}
+
+
+def some_members(name: str, spec: Any) -> list[tuple[str, Any]]:
+    """Return the members of a pipeline as ``pipeline_members`` does.
+
+    Raises:
+        FormatError: There are none.
+    """
+    members = pipeline_members(spec)
+    if not members:
+        raise FormatError(f"{name} is a pipeline without models, must have at least one")
+    return members
 
 
 def values_of(spec: Any) -> Mapping[str, Any]:

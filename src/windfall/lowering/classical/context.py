@@ -14,6 +14,7 @@ from windfall.lowering.classical.forms import Column, Entries, Form, Forms, Item
 from windfall.lowering.classical.outputs import as_declared
 from windfall.lowering.context import GraphContext, Value
 from windfall.spec.rowforms import MANY
+from windfall.text import one_line
 
 __all__ = ["ModelContext", "Value"]
 
@@ -89,12 +90,16 @@ class ModelContext(GraphContext):
 
     def tensor(self, name: str) -> Value:
         """Return an input that is a number, a text, an array or a picture, as [rows, *dims] in its own type."""
-        form = self.inputs[name]
+        value = self.whole(self.inputs[name])
+        if value is None:
+            raise self.error("input", "must be a number, a text or an array", value=repr(name))
+        return value
+
+    def whole(self, form: Form) -> Value | None:
+        """Return the one value that stands for a number, a text, an array or a picture; None for another form."""
         if isinstance(form, Column):
             return self.op("Gather", form.pack, self.integers(form.index), axis=1)
-        if not isinstance(form, Tensor):
-            raise self.error("input", "must be a number, a text or an array", value=repr(name))
-        return form.value
+        return form.value if isinstance(form, Tensor) else None
 
     def numbers(self, name: str) -> Value:
         """Return an input of numbers as doubles [rows, *dims]; an integer that is missing becomes NaN."""
@@ -299,7 +304,7 @@ class ModelContext(GraphContext):
             rule: What is wrong, e.g. "must be at least 2".
             value: The value it has, None to say nothing of it.
         """
-        shown = "" if value is None else f" is {_brief(value)},"
+        shown = "" if value is None else f" is {one_line(value, 80)},"
         return LoweringError(f"cannot lower {self._name} ({self.kind}): {field}{shown} {rule}")
 
 
@@ -322,8 +327,3 @@ def _spine(form: Form) -> Value:
     if isinstance(form, Column):
         return form.pack
     return form.values if isinstance(form, Scores) else form.value
-
-
-def _brief(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Forms, Labels
 from windfall.lowering.classical.normal import normal_cdf
+from windfall.spec.pipelines import declared_labels
 from windfall.spec.proto import GLMClassifier_pb2, GLMRegressor_pb2
 
 _Classifier = GLMClassifier_pb2.GLMClassifier
@@ -81,8 +82,7 @@ def _parameters(ctx: ModelContext, count: int) -> tuple[NDArray[np.float64], NDA
 
 def _labels(ctx: ModelContext, rows: int) -> Labels:
     """Return the labels of a classifier, checked against the number of rows of weights."""
-    kind = ctx.params.WhichOneof("ClassLabels")
-    labels: Labels = list(getattr(ctx.params, kind).vector) if kind else []
+    labels: Labels = declared_labels(ctx.params)
     encoding = ctx.params.classEncoding
     if encoding not in (_Classifier.ReferenceClass, _Classifier.OneVsRest):
         raise ctx.error("classEncoding", "must be 0 or 1", value=encoding)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Forms, Labels
 from windfall.lowering.classical.nearest import nearest
+from windfall.spec.pipelines import declared_labels
 
 _MOST_DIMENSIONS = 2**20
 
@@ -77,7 +78,7 @@ def _labels(ctx: ModelContext) -> Labels:
     kind, default = ctx.params.WhichOneof("ClassLabels"), ctx.params.WhichOneof("DefaultClassLabel")
     if kind and default and default != _DEFAULTS[kind]:
         raise ctx.error("DefaultClassLabel", f"must be {_DEFAULTS[kind]} where labels are {kind}", value=default)
-    return list(getattr(ctx.params, kind).vector) if kind else []
+    return declared_labels(ctx.params)
 
 
 _DEFAULTS = {"stringClassLabels": "defaultStringLabel", "int64ClassLabels": "defaultInt64Label"}

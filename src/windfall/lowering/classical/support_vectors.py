@@ -13,6 +13,7 @@ from windfall.graph.builder import GraphBuilder
 from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Forms, Labels
 from windfall.lowering.classical.kernels import Matrix, Vectors, kernel_kind, lower_kernel, read_vectors
+from windfall.spec.pipelines import declared_labels
 
 _MOST_JOINED = 8
 """Up to so many classes, the coefficients of all pairs of classes stand in one matrix, though many of them are 0."""
@@ -100,8 +101,7 @@ class Classes:
 
 
 def _labels(ctx: ModelContext) -> Labels:
-    kind = ctx.params.WhichOneof("ClassLabels")
-    labels: Labels = list(getattr(ctx.params, kind).vector) if kind else []
+    labels: Labels = declared_labels(ctx.params)
     if not labels:
         raise ctx.error("ClassLabels", "there are none, must be at least one")
     return labels

@@ -15,6 +15,7 @@ from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Form, Forms, Tensor
 from windfall.lowering.classical.outputs import as_declared
 from windfall.lowering.suppression import MOST_BOXES, by_class
+from windfall.spec.pipelines import declared_labels
 
 _LOWEST = np.finfo(np.float32).min
 _NEVER = -np.inf
@@ -74,8 +75,7 @@ def _check_counts(ctx: ModelContext, confidence: Value, coordinates: Value) -> N
     if None not in (boxes, others) and boxes != others:
         rule = f"must be {boxes}, as there are confidences for so many"
         raise ctx.error("coordinatesInputFeatureName", rule, value=f"{others} boxes")
-    kind = ctx.params.WhichOneof("ClassLabels")
-    labels = len(getattr(ctx.params, kind).vector) if kind else 0
+    labels = len(declared_labels(ctx.params))
     if labels and labels != classes:
         rule = f"must be {classes}, one for each class of the confidences"
         raise ctx.error("ClassLabels", rule, value=f"{labels} labels")

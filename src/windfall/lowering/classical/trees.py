@@ -19,6 +19,7 @@ from windfall.lowering.classical.context import ModelContext, Value
 from windfall.lowering.classical.forms import Forms, Labels
 from windfall.lowering.classical.linear import logistic
 from windfall.lowering.classical.tree_nodes import Leaves, Nodes, NodeType, read_leaves, read_nodes, subset, tree_of
+from windfall.spec.pipelines import declared_labels
 from windfall.spec.proto import TreeEnsemble_pb2
 
 # The operator's numbers for comparisons, its aggregation and its transform.
@@ -87,8 +88,7 @@ def lower_tree_ensemble_classifier(ctx: ModelContext) -> Forms:
 
 
 def _labels(ctx: ModelContext, dimensions: int) -> Labels:
-    kind = ctx.params.WhichOneof("ClassLabels")
-    labels: Labels = list(getattr(ctx.params, kind).vector) if kind else []
+    labels: Labels = declared_labels(ctx.params)
     expected = max(dimensions, 2)
     if not labels:
         return list(range(expected))

@@ -12,6 +12,7 @@ from windfall.lowering.context import GraphContext, Value
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.types import TensorType, tensor_type
 from windfall.spec.modelfile import ModelFile
+from windfall.text import one_line
 
 if TYPE_CHECKING:
     from windfall.lowering.ml_program.scope import Scope
@@ -102,10 +103,10 @@ class OperationContext(GraphContext):
             rule: What is wrong, e.g. "must be at least 2".
             value: The value it has; None or left out to say nothing of it.
         """
-        shown = "" if value is None or value is ... else f" is {_brief(value)},"
+        shown = "" if value is None or value is ... else f" is {one_line(value, 60)},"
         return LoweringError(
             f"cannot lower operation {self.name!r} ({self.operator}) of {self.file.name}: "
-            f"{_brief(argument)}{shown} {rule}"
+            f"{one_line(argument, 60)}{shown} {rule}"
         )
 
 
@@ -115,8 +116,3 @@ def operation_name(operation: Any) -> str:
         return str(operation.outputs[0].name)
     given = operation.attributes["name"].immediateValue.tensor.strings.values if "name" in operation.attributes else []
     return str(given[0]) if given else str(operation.type)
-
-
-def _brief(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,7 @@ from windfall.graph.stored import StoredTensor
 from windfall.lowering.context import GraphContext, Value
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.weights import FLOAT16, FLOAT32, check, decode, encoding
+from windfall.text import one_line
 
 if TYPE_CHECKING:
     from windfall.lowering.neural_network.blobs import Blobs
@@ -122,5 +123,4 @@ class LayerContext(GraphContext):
 
 def _brief(value: object) -> str:
     text = str(list(value) if hasattr(value, "__len__") and not isinstance(value, str) else value)  # type: ignore[call-overload]
-    text = " ".join(text.split())  # messages print as several lines
-    return text if len(text) <= 60 else text[:57] + "..."
+    return one_line(text, 60)  # messages print as several lines
