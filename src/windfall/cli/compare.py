@@ -6,8 +6,7 @@ from pathlib import Path
 import click
 
 from windfall.cli.errors import debug_option
-
-_FITS = {"center-crop": "centerCrop", "scale-fit": "scaleFit", "scale-fill": "scaleFill"}
+from windfall.cli.options import FITS, fit_option, threads_option
 
 
 @click.command(short_help="Show how models differ, what they weigh, how long they take.")
@@ -21,14 +20,8 @@ _FITS = {"center-crop": "centerCrop", "scale-fit": "scaleFit", "scale-fill": "sc
     help="Write a web page, with pictures of the worst samples.",
 )
 @click.option("--classes", is_flag=True, help="Take the folders in a folder for classes: give the accuracy, too.")
-@click.option(
-    "--fit",
-    type=click.Choice(list(_FITS)),
-    default="center-crop",
-    show_default=True,
-    help="Bring photos to the model's size: crop what is too long, show all with black around it, or stretch.",
-)
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Use this many threads.")
+@fit_option
+@threads_option
 @debug_option
 def compare(  # one parameter per option is click's way
     *, arguments: tuple[str, ...], as_json: bool, page: Path | None, classes: bool, fit: str, threads: int | None
@@ -56,7 +49,7 @@ def compare(  # one parameter per option is click's way
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     from windfall.cli.comparisons import run_comparison
 
-    comparison = run_comparison(arguments, page, _FITS[fit], classes=classes, threads=threads)
+    comparison = run_comparison(arguments, page, FITS[fit], classes=classes, threads=threads)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
     else:

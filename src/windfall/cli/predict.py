@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from windfall.cli.errors import debug_option
+from windfall.cli.options import FITS, fit_option, threads_option
 
-_FITS = {"center-crop": "centerCrop", "scale-fit": "scaleFit", "scale-fill": "scaleFill"}
 _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
 
 
@@ -21,18 +21,12 @@ _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per prediction, each on a line.")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Show this many classes.")
-@click.option(
-    "--fit",
-    type=click.Choice(list(_FITS)),
-    default="center-crop",
-    show_default=True,
-    help="Bring photos to the model's size: crop what is too long, show all with black around it, or stretch.",
-)
+@fit_option
 @click.option(
     "--layer", "layers", metavar="NAME", multiple=True, help="Return what a layer gives, not the outputs; repeatable."
 )
 @click.option("--function", metavar="NAME", default="", help="Run this function of an ML program that has several.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Use this many threads.")
+@threads_option
 @click.option(
     "--compute-units",
     type=click.Choice(_COMPUTE_UNITS),
@@ -93,7 +87,7 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     units = compute_units.replace("-", "_")
     links = linked_models or None
     loaded = windfall.load(model, threads=threads, compute_units=units, function=function, linked_models=links)
-    predictions = Predictions(loaded, inputs, _FITS[fit], layers)
+    predictions = Predictions(loaded, inputs, FITS[fit], layers)
     predictions.files.add(model.resolve())
     files = ResultWriter(output, predictions.files)
     predictions.run(Output(files, as_json=as_json, top=top))
