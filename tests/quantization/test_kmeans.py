@@ -2,6 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from windfall.quantization import kmeans
@@ -95,3 +97,45 @@ def test_nearest_takes_the_first_of_two_and_no_values() -> None:
         table = np.arange(entries, dtype=np.float32)
         assert nearest(np.zeros(0, np.float32), table).shape == (0,)
         np.testing.assert_array_equal(nearest(np.full(3, 1, np.float32), table), [1, 1, 1])
+
+
+@given(
+    values=st.lists(st.integers(-20, 20), min_size=1, max_size=12, unique=True),
+    counts=st.lists(st.integers(1, 5), min_size=12, max_size=12),
+    entries=st.integers(2, 4),
+)
+def test_whole_weights_are_repeated_values(values: list[int], counts: list[int], entries: int) -> None:
+    array = np.array(values, np.float32)
+    weights = np.array(counts[: len(values)])
+    repeated = cost(np.repeat(array, weights), best_table(np.repeat(array, weights), entries))
+    table = best_table(array, entries, weights.astype(np.float64))
+    assert cost(np.repeat(array, weights), table) == pytest.approx(repeated, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("entries", [2, 3, 4])
+def test_the_weighted_table_is_the_best_of_all(entries: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        values, weights = rng.normal(size=10).astype(np.float32), rng.random(10) ** 3 + 1e-3
+        order = values.argsort()
+        least = np.inf
+        for cuts in itertools.combinations(range(1, 10), entries - 1):
+            parts = zip(np.split(values[order], cuts), np.split(weights[order], cuts), strict=True)
+            least = min(least, sum(float(w @ (v - np.average(v, weights=w)) ** 2) for v, w in parts))
+        table = best_table(values, entries, weights)
+        found = float(weights @ (np.abs(values[:, np.newaxis] - table).min(axis=1) ** 2))
+        assert found == pytest.approx(least, rel=1e-4)
+
+
+def test_weights_for_many_values_and_weights_of_nothing() -> None:
+    values = spread("normal", 12_000)
+    rng = np.random.default_rng(1)
+    weights = rng.integers(1, 4, len(values))
+    repeated = np.repeat(values, weights)
+    expected = cost(repeated, best_table(repeated, 16))
+    assert cost(repeated, best_table(values, 16, weights.astype(np.float64))) <= expected * 1.001
+    halves = np.repeat([0.0, 1.0], 6000)
+    assert (
+        cost(values[6000:], best_table(values, 16, halves)) <= cost(values[6000:], best_table(values[6000:], 16)) * 1.01
+    )
+    np.testing.assert_array_equal(best_table(values, 16, np.zeros(12_000)), best_table(values, 16, np.ones(12_000)))

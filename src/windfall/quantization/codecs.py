@@ -118,6 +118,15 @@ def encode_custom(values: NDArray[np.float32], bits: int, function: LutFunction)
     return Encoded(codes.astype(np.uint8).reshape(values.shape), table=table.reshape(-1).astype(np.float32))
 
 
+def decoded(encoded: Encoded) -> NDArray[np.float32]:
+    """Return what numbers in the shape [channels, values] stand for."""
+    if encoded.table is not None:
+        return encoded.table[encoded.codes]
+    assert encoded.scale is not None
+    assert encoded.bias is not None
+    return encoded.codes * encoded.scale[:, np.newaxis] + encoded.bias[:, np.newaxis]
+
+
 def _numbers(given: Any) -> NDArray[Any] | None:
     try:
         array = np.asarray(given)
@@ -150,3 +159,5 @@ CODECS: Mapping[str, Codec] = {
 
 CUSTOM, DEQUANTIZE = "custom_lut", "dequantize"
 MODES = (*CODECS, CUSTOM, DEQUANTIZE)
+TABLES = frozenset({"linear_lut", "kmeans", CUSTOM})
+"""The modes that store lookup tables; the others store scales."""

@@ -4,7 +4,6 @@ Source: the layers' messages in NeuralNetwork.proto; which may be quantized, and
 NeuralNetworkLayerValidator.cpp accepts.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as hidden
@@ -13,105 +12,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windfall.errors import FormatError
+from windfall.quantization.weight import Weight
 from windfall.spec.detach import PAYLOAD_FIELDS
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.weights import Encoding, check, decode
 
 
 @dataclass(frozen=True)
-class Weight:
-    """One weight of a layer.
+class NetworkWeight(Weight):
+    """A weight of a neural network's layer, in a ``WeightParams`` message."""
 
-    Attributes:
-        layer: The layer's name, behind those of the pipeline's members, layers and fields that it lies in:
-            ``detector/loop/bodyNetwork/conv``.
-        layer_type: A member of the specification's ``oneof layer``.
-        field: Its field in the layer's parameters, e.g. ``weights``, ``weightParams.inputGateWeightMatrix``.
-        shape: Its shape, in the order that it is stored in.
-        is_vector: Whether it is a bias or alike, of which a layer has one number for each channel.
-    """
-
-    layer: str
-    layer_type: str
-    field: str
-    shape: tuple[int, ...]
-    is_vector: bool = False
-    channel_axis: int | None = hidden(default=None, repr=False)
-    groups: int = hidden(default=1, repr=False)
-    may_be_quantized: bool = hidden(default=True, repr=False)
     params: Any = hidden(default=None, repr=False, compare=False)
 
-    @property
-    def size(self) -> int:
-        """How many values it has."""
-        return math.prod(self.shape)
+    def encoding(self, file: ModelFile) -> Encoding | None:
+        """See ``Weight``."""
+        return check(file, self.params, self.shape)
 
-    @property
-    def channels(self) -> int:
-        """How many scales it may have."""
-        return 1 if self.channel_axis is None else self.shape[self.channel_axis] * self.groups
+    def values(self, file: ModelFile) -> NDArray[np.float32]:
+        """See ``Weight``."""
+        linear = self.params.quantization.linearQuantization
+        if self.groups > 1 and len(linear.scale) == self.channels:
+            return self._scaled_by_group(file)
+        return decode(file, self.params, self.shape, self.channel_axis or 0)
 
-    def by_channel(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return values as [channels, values of each]."""
-        if self.channel_axis is None:
-            return values.reshape(1, -1)
-        # [*before, c, *after] -> [groups, before, c, after] -> [groups, c, before, after]
-        return self._grouped(values).swapaxes(1, 2).reshape(self.channels, -1)
-
-    def as_stored(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return what ``by_channel`` gave in the weight's own shape."""
-        if self.channel_axis is None:
-            return values.reshape(self.shape)
-        groups, before, channels, after = self._grouped_shape()
-        return values.reshape(groups, channels, before, after).swapaxes(1, 2).reshape(self.shape)
-
-    def _grouped_shape(self) -> tuple[int, int, int, int]:
-        axis = self.channel_axis or 0
-        before, after = math.prod(self.shape[:axis]), math.prod(self.shape[axis + 1 :])
-        return self.groups, before // self.groups, self.shape[axis], after
-
-    def _grouped(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(self._grouped_shape())
+    def _scaled_by_group(self, file: ModelFile) -> NDArray[np.float32]:
+        """Decode the weights of a grouped deconvolution, whose scales run along no single axis."""
+        params = type(self.params)()
+        params.CopyFrom(self.params)
+        linear = params.quantization.linearQuantization
+        scale, bias = np.array(linear.scale, np.float32), np.array(list(linear.bias) or [0], np.float32)
+        linear.scale[:] = [1]
+        del linear.bias[:]
+        codes = self.by_channel(decode(file, params, self.shape))
+        return self.as_stored(codes * scale[:, np.newaxis] + bias[:, np.newaxis])
 
 
-def stored(file: ModelFile, weight: Weight) -> Encoding | None:
-    """Return how a weight is stored, None if it has no values; errors name its layer and field."""
-    try:
-        return check(file, weight.params, weight.shape)
-    except FormatError as error:
-        raise weight_error(weight, str(error), file) from error
-
-
-def values_of(file: ModelFile, weight: Weight) -> NDArray[np.float32]:
-    """Return a weight in its shape as float32, however it is stored; errors name its layer and field."""
-    try:
-        linear = weight.params.quantization.linearQuantization
-        if weight.groups > 1 and len(linear.scale) == weight.channels:
-            return _scaled_by_group(file, weight)
-        return decode(file, weight.params, weight.shape, weight.channel_axis or 0)
-    except FormatError as error:
-        raise weight_error(weight, str(error), file) from error
-
-
-def _scaled_by_group(file: ModelFile, weight: Weight) -> NDArray[np.float32]:
-    """Decode the weights of a grouped deconvolution, whose scales run along no single axis."""
-    params = type(weight.params)()
-    params.CopyFrom(weight.params)
-    linear = params.quantization.linearQuantization
-    scale, bias = np.array(linear.scale, np.float32), np.array(list(linear.bias) or [0], np.float32)
-    linear.scale[:] = [1]
-    del linear.bias[:]
-    codes = weight.by_channel(decode(file, params, weight.shape))
-    return weight.as_stored(codes * scale[:, np.newaxis] + bias[:, np.newaxis])
-
-
-def weight_error(weight: Weight, rule: str, file: ModelFile) -> FormatError:
-    """Return the error of a weight, which names it."""
-    return FormatError(f"{weight.field} of layer {weight.layer!r} ({weight.layer_type}) of {file.name} {rule}")
-
-
-def layer_weights(file: ModelFile, layer: Any, path: str) -> list[Weight]:
+def layer_weights(file: ModelFile, layer: Any, path: str) -> list[NetworkWeight]:
     """Return the weights of a layer that have values and may be stored as small numbers, or in float16.
 
     Args:
@@ -128,29 +64,29 @@ def layer_weights(file: ModelFile, layer: Any, path: str) -> list[Weight]:
     return [weight for weight in found if _has_values(file, weight)]
 
 
-def _has_values(file: ModelFile, weight: Weight) -> bool:
+def _has_values(file: ModelFile, weight: NetworkWeight) -> bool:
     numbers = {descriptor.number for descriptor, _ in weight.params.ListFields()}
     return bool(numbers & PAYLOAD_FIELDS) or any(file.payload_size(weight.params, n) for n in PAYLOAD_FIELDS)
 
 
-def _weight(params: Any, name: str, shape: tuple[int, ...], axis: int | None = 0, **more: Any) -> Weight:
+def _weight(params: Any, name: str, shape: tuple[int, ...], axis: int | None = 0, **more: Any) -> NetworkWeight:
     message = params
     for part in name.split("."):
         message = getattr(message, part)
-    return Weight("", "", name, tuple(int(size) for size in shape), channel_axis=axis, params=message, **more)
+    return NetworkWeight("", "", name, tuple(int(size) for size in shape), channel_axis=axis, params=message, **more)
 
 
-def _vector(params: Any, name: str, size: int, **more: Any) -> Weight:
+def _vector(params: Any, name: str, size: int, **more: Any) -> NetworkWeight:
     return _weight(params, name, (size,), None, is_vector=True, **more)
 
 
-def _with_bias(params: Any, weights: Weight, channels: int, **more: Any) -> Iterator[Weight]:
+def _with_bias(params: Any, weights: NetworkWeight, channels: int, **more: Any) -> Iterator[NetworkWeight]:
     yield weights
     if params.hasBias:
         yield _vector(params, "bias", channels, **more)
 
 
-def _convolution(params: Any) -> Iterator[Weight]:
+def _convolution(params: Any) -> Iterator[NetworkWeight]:
     kernel = tuple(params.kernelSize) or (3, 3)
     groups = params.nGroups or 1
     if not params.isDeconvolution:
@@ -163,7 +99,7 @@ def _convolution(params: Any) -> Iterator[Weight]:
     yield from _with_bias(params, own, params.outputChannels)
 
 
-def _convolution3d(params: Any) -> Iterator[Weight]:
+def _convolution3d(params: Any) -> Iterator[NetworkWeight]:
     groups = params.nGroups or 1
     inner = (params.outputChannels, params.inputChannels // groups)
     if params.isDeconvolution:
@@ -173,50 +109,50 @@ def _convolution3d(params: Any) -> Iterator[Weight]:
     yield from _with_bias(params, own, params.outputChannels, may_be_quantized=False)
 
 
-def _inner_product(params: Any) -> Iterator[Weight]:
+def _inner_product(params: Any) -> Iterator[NetworkWeight]:
     own = _weight(params, "weights", (params.outputChannels, params.inputChannels))
     yield from _with_bias(params, own, params.outputChannels)
 
 
-def _batched_mat_mul(params: Any) -> Iterator[Weight]:
+def _batched_mat_mul(params: Any) -> Iterator[NetworkWeight]:
     size = params.weightMatrixSecondDimension
     own = _weight(params, "weights", (size, params.weightMatrixFirstDimension))
     yield from _with_bias(params, own, size)
 
 
-def _embedding(params: Any) -> Iterator[Weight]:
+def _embedding(params: Any) -> Iterator[NetworkWeight]:
     own = _weight(params, "weights", (params.outputChannels, params.inputDim))
     yield from _with_bias(params, own, params.outputChannels)
 
 
-def _embedding_nd(params: Any) -> Iterator[Weight]:
+def _embedding_nd(params: Any) -> Iterator[NetworkWeight]:
     own = _weight(params, "weights", (params.embeddingSize, params.vocabSize))
     yield from _with_bias(params, own, params.embeddingSize)
 
 
-def _batchnorm(params: Any) -> Iterator[Weight]:
+def _batchnorm(params: Any) -> Iterator[NetworkWeight]:
     for name in ("gamma", "beta", "mean", "variance"):
         yield _vector(params, name, params.channels)
 
 
-def _tensor(params: Any, name: str, dims: Any) -> Weight:
+def _tensor(params: Any, name: str, dims: Any) -> NetworkWeight:
     """Return a stored tensor; one of [C, H, W] may have a scale for each channel."""
     return _weight(params, name, tuple(dims), 0 if len(dims) == 3 else None)
 
 
-def _scale(params: Any) -> Iterator[Weight]:
+def _scale(params: Any) -> Iterator[NetworkWeight]:
     yield _tensor(params, "scale", params.shapeScale)
     if params.hasBias:
         yield _tensor(params, "bias", params.shapeBias)
 
 
-def _load_constant_nd(params: Any) -> Iterator[Weight]:
+def _load_constant_nd(params: Any) -> Iterator[NetworkWeight]:
     yield _weight(params, "data", tuple(params.shape), None)
 
 
 def _recurrent(
     params: Any, matrices: Mapping[str, str], vectors: tuple[str, ...], prefix: str = ""
-) -> Iterator[Weight]:
+) -> Iterator[NetworkWeight]:
     """Yield the weights of a recurrent layer: matrices by the field of their number of columns, then vectors."""
     size = params.outputVectorSize
     for name, columns in matrices.items():
@@ -240,11 +176,11 @@ _LSTM = _matrices(
 )
 
 
-def _simple_recurrent(params: Any) -> Iterator[Weight]:
+def _simple_recurrent(params: Any) -> Iterator[NetworkWeight]:
     yield from _recurrent(params, _SIMPLE, ("biasVector",) if params.hasBiasVector else ())
 
 
-def _gru(params: Any) -> Iterator[Weight]:
+def _gru(params: Any) -> Iterator[NetworkWeight]:
     biases = tuple(f"{gate}BiasVector" for gate in _GRU_GATES) if params.hasBiasVectors else ()
     yield from _recurrent(params, _GRU, biases)
 
@@ -257,11 +193,11 @@ def _lstm_vectors(params: Any) -> tuple[str, ...]:
     return (*biases, *peepholes)
 
 
-def _lstm(params: Any) -> Iterator[Weight]:
+def _lstm(params: Any) -> Iterator[NetworkWeight]:
     yield from _recurrent(params, _LSTM, _lstm_vectors(params), "weightParams.")
 
 
-def _two_lstms(params: Any) -> Iterator[Weight]:
+def _two_lstms(params: Any) -> Iterator[NetworkWeight]:
     size = params.outputVectorSize
     for index, direction in enumerate(params.weightParams):
         matrices = [_weight(direction, name, (size, getattr(params, columns))) for name, columns in _LSTM.items()]
@@ -270,7 +206,7 @@ def _two_lstms(params: Any) -> Iterator[Weight]:
             yield replace(weight, field=f"weightParams[{index}].{weight.field}")
 
 
-_FIELDS: Mapping[str | None, Callable[[Any], Iterator[Weight]]] = {
+_FIELDS: Mapping[str | None, Callable[[Any], Iterator[NetworkWeight]]] = {
     "convolution": _convolution,
     "convolution3d": _convolution3d,
     "innerProduct": _inner_product,

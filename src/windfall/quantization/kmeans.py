@@ -4,7 +4,7 @@ In one dimension each cluster is a run of the sorted values, so the best cluster
 and Song, "Ckmeans.1d.dp: Optimal k-means Clustering in One Dimension by Dynamic Programming", The R Journal 3/2, 2011).
 The best last split never moves to the left as values are added, so divide and conquer over it takes O(k n log n)
 (Gronlund, Larsen, Mathiasen, Nielsen, Schneider and Song, "Fast Exact k-Means, k-Medians and Bregman Divergence
-Clustering in 1D", arXiv:1701.07204, 2017).
+Clustering in 1D", arXiv:1701.07204, 2017). Both hold for values that weigh differently, too.
 """
 
 from typing import NamedTuple
@@ -23,6 +23,7 @@ _MOST_STEPS = 1000
 _FEW = 16
 _CHUNK = 2**16
 _BUCKETS = 2**16
+_LIGHTEST = 1e-6
 
 _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
@@ -33,8 +34,9 @@ class _Sorted(NamedTuple):
 
     Attributes:
         values: The numbers [n].
-        weights: How many there are.
-        sums: Their sum; ``shift``, their mean, is subtracted from each, which keeps the sums small.
+        weights: How much they weigh together: one each, if nothing else is said.
+        sums: Their sum, each times its weight; ``shift``, their mean, is subtracted from each, which keeps the sums
+            small.
     """
 
     values: NDArray[np.float32]
@@ -43,7 +45,9 @@ class _Sorted(NamedTuple):
     shift: float
 
 
-def best_table(values: NDArray[np.float32], entries: int) -> NDArray[np.float32]:
+def best_table(
+    values: NDArray[np.float32], entries: int, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
     """Return the numbers that some values are best rounded to: those with the least sum of squared differences.
 
     Exact for up to ``MOST_EXACT`` different values. Of more, the best splits among some thousand places are found,
@@ -53,16 +57,27 @@ def best_table(values: NDArray[np.float32], entries: int) -> NDArray[np.float32]
     Args:
         values: [n], finite.
         entries: How many numbers there may be, 2 to 256.
+        weights: How much the squared difference of each value counts [n], finite and not below 0; 1 by default. What
+            weighs less than a millionth of the mean counts that much.
 
     Returns:
         [m] in ascending order, with m at most ``entries``: as many as there are different values where they are few.
     """
-    ordered = np.sort(values)
+    if weights is None:
+        ordered = np.sort(values)
+    else:
+        order = values.argsort(kind="stable")
+        ordered = values[order]
     starts = _starts(ordered)
     if len(starts) <= entries:
         return ordered[starts]
     many = 2 * len(starts) > len(ordered) > MOST_EXACT
-    data = _summed(ordered, None) if many else _summed(ordered[starts], np.diff(starts, append=len(ordered)))
+    if weights is not None:
+        data = _summed(ordered[starts], np.add.reduceat(_floored(weights)[order], starts))
+    elif many:
+        data = _summed(ordered, None)
+    else:
+        data = _summed(ordered[starts], np.diff(starts, append=len(ordered)))
     if len(starts) <= MOST_EXACT:
         splits = _splits(data.weights, data.sums, entries)
     else:
@@ -135,12 +150,18 @@ def _by_buckets(values: NDArray[np.float32], limits: NDArray[np.float32]) -> NDA
     return codes
 
 
+def _floored(weights: NDArray[np.float64]) -> _Floats:
+    """Return weights of which none is lost when it is added to the others, with a mean of 1."""
+    mean = float(weights.mean())
+    return np.maximum(weights / mean, _LIGHTEST) if mean > 0 else np.ones(len(weights))
+
+
 def _starts(ordered: NDArray[np.float32]) -> _Integers:
     """Return where each different value starts."""
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.arange(0)
 
 
-def _summed(values: NDArray[np.float32], counts: _Integers | None) -> _Sorted:
+def _summed(values: NDArray[np.float32], counts: _Integers | _Floats | None) -> _Sorted:
     """Add numbers up; without counts each one counts once."""
     shift = float(np.average(values, weights=counts))
     sums = np.zeros(len(values) + 1)

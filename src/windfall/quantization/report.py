@@ -1,7 +1,7 @@
 """What quantizing did to each layer: its bytes, and how far its weights moved."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from windfall.description.weights import stored_weights
 from windfall.errors import FormatError
 from windfall.model import Model
-from windfall.quantization.fields import values_of
+from windfall.quantization.calibration.samples import CALIBRATED, Calibration
 from windfall.quantization.networks import Layer, Step, layers
+from windfall.quantization.weight import stored, values_of
 from windfall.text import bytes_text, safe
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class LayerChange:
         bits: How many bits a number takes on average now, scales and tables with it.
         snr: The signal-to-noise ratio of the weights in decibels: the sum of their squares over that of what changed.
             None where nothing changed.
+        calibration: Whether its weights were fitted to samples: ``calibrated``, or why some of them were not; "" where
+            there was no calibration.
     """
 
     layer: str
@@ -39,6 +42,7 @@ class LayerChange:
     bytes_after: int
     bits: float
     snr: float | None
+    calibration: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,16 @@ class QuantizationReport:
         return {**sizes, **sums, "layers": [asdict(layer) for layer in self.layers]}
 
 
-def quantization_report(before: Model, after: Model, step: Step = lambda: None) -> QuantizationReport:
+def quantization_report(
+    before: Model, after: Model, step: Step = lambda: None, calibration: Calibration | None = None
+) -> QuantizationReport:
     """Compare the weights of a model with those of what ``quantize_weights`` made of it.
 
     Args:
         before: The model.
         after: The same with other weights.
         step: Called after each layer.
+        calibration: What the weights were fitted to.
 
     Raises:
         FormatError: They are not the same layers with weights of the same shapes.
@@ -89,7 +96,8 @@ def quantization_report(before: Model, after: Model, step: Step = lambda: None) 
         )
     changes = []
     for old, new in zip(first, second, strict=True):
-        changes.append(_change(before, after, old, new))
+        change = _change(before, after, old, new)
+        changes.append(change if calibration is None else replace(change, calibration=calibration.outcome(old.path)))
         step()
     return QuantizationReport(tuple(changes), before._file.size, after._file.size)
 
@@ -101,12 +109,13 @@ def _shapes(layer: Layer) -> tuple[object, ...]:
 def _change(before: Model, after: Model, old: Layer, new: Layer) -> LayerChange:
     before_size, after_size = _size(before, old), _size(after, new)
     values = sum(weight.size for weight in new.weights)
-    kind = str(old.message.WhichOneof("layer"))
     bits = _bits(after_size, values)
-    return LayerChange(old.path, kind, values, before_size, after_size, bits, _snr(before, after, old, new))
+    return LayerChange(old.path, old.type, values, before_size, after_size, bits, _snr(before, after, old, new))
 
 
 def _size(model: Model, layer: Layer) -> int:
+    if layer.is_program:
+        return sum(how.size for weight in layer.weights if (how := stored(model._file, weight)) is not None)
     return sum(weight.size for weight in stored_weights(model._file, layer.message, nested=False))
 
 
@@ -148,8 +157,12 @@ def report_table(report: QuantizationReport) -> "Table":
         ("SNR", ""),
     ):
         table.add_column(header, footer, justify="right", no_wrap=True)
+    is_calibrated = any(layer.calibration for layer in changed)
+    if is_calibrated:
+        table.add_column("Calibrated", overflow="fold")
     for layer in changed:
         snr = "exact" if layer.snr is None else f"{layer.snr:.1f} dB"
         sizes = bytes_text(layer.bytes_before), bytes_text(layer.bytes_after)
-        table.add_row(Text(safe(layer.layer)), f"{layer.values:,}", *sizes, f"{layer.bits:.2f}", snr)
+        fitted = [{CALIBRATED: "yes"}.get(layer.calibration, layer.calibration)] if is_calibrated else []
+        table.add_row(Text(safe(layer.layer)), f"{layer.values:,}", *sizes, f"{layer.bits:.2f}", snr, *fitted)
     return table

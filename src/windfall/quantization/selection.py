@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from windfall.errors import UnsupportedError
-from windfall.quantization.fields import Weight
+from windfall.quantization.weight import Weight
 from windfall.text import brief
 
 Select = str | Iterable[str] | Mapping[str, int | None] | Callable[[Weight], int | bool | None]
@@ -41,13 +41,18 @@ class Selection:
         """Return how many bits a weight gets, None if it is left alone."""
         if self._function is not None:
             return self._answer(self._function(weight))
-        bits = self.layer_bits(weight.layer)
+        bits = self.layer_bits(*weight.names)
         return None if weight.is_vector or weight.size < self._smallest else bits
 
-    def layer_bits(self, layer: str) -> int | None:
-        """Return how many bits the larger weights of a layer get, where no function decides on each."""
+    def layer_bits(self, layer: str, *also: str) -> int | None:
+        """Return how many bits the larger weights of a layer get, where no function decides on each.
+
+        Args:
+            layer: Its name.
+            also: What else it may be called.
+        """
         self._known[layer] = None
-        pattern = self._match(layer)
+        pattern = self._match(layer, *also)
         return self._others if pattern is None else self._patterns[pattern]
 
     @property
@@ -82,9 +87,9 @@ class Selection:
             return None
         return self._bits if given is True else self._checked(given)
 
-    def _match(self, layer: str) -> str | None:
+    def _match(self, layer: str, *also: str) -> str | None:
         """Return the first pattern for a layer: its name with or without what it lies in, a full name before others."""
-        names = (layer, layer.rpartition("/")[2])
+        names = (layer, layer.rpartition("/")[2], *also)
         used = None
         for pattern in self._patterns:
             if pattern in names:

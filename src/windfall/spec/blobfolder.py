@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
 from windfall.spec.blobfile import ALIGNMENT, Metadata, check_header, parse_metadata
 from windfall.spec.openfile import AGAIN, OpenFile, Place, changed_error, open_file, path_inside, short_stamp, shown
 from windfall.spec.packing import decode_bytes
+from windfall.spec.scratch import ScratchFolder
 
 MODEL_PATH = "@model_path/"
 """What the name of a weight file starts with: the folder of the model's own file."""
@@ -48,7 +50,15 @@ class Blob:
         Raises:
             FormatError: The file was written to since it was opened.
         """
-        return decode_bytes(self._source.read(self._offset, self.size), self.data_type, self.count)
+        return decode_bytes(self.raw(), self.data_type, self.count)
+
+    def raw(self) -> NDArray[np.uint8]:
+        """Return its bytes.
+
+        Raises:
+            FormatError: The file was written to since it was opened.
+        """
+        return self._source.read(self._offset, self.size)
 
 
 class BlobFile:
@@ -93,12 +103,19 @@ class BlobFolder:
         weights: The folder of the weight files.
         size: The size in bytes of all files in it.
 
+    Args:
+        folder: The folder.
+        weights: The folder of the weight files.
+        owner: The model's name, for messages.
+        scratch: What removes the folder when it is no longer referred to, for a model that was made in memory.
+
     Raises:
         FormatError: The folder cannot be listed, or has very many files.
     """
 
-    def __init__(self, folder: Path, weights: Path, owner: str) -> None:
+    def __init__(self, folder: Path, weights: Path, owner: str, scratch: ScratchFolder | None = None) -> None:
         self.weights = weights
+        self._scratch = scratch
         self._folder = folder
         self._owner = owner
         self._listing = _listing(folder, owner)
@@ -142,7 +159,12 @@ class BlobFolder:
             source.handle.close()
 
     def stamp(self) -> tuple[object, ...] | None:
-        """Tell these files from all others; None if they have changed since the model was loaded."""
+        """Tell these files from all others; None if they have changed since the model was loaded.
+
+        None also where they will be gone when the model is.
+        """
+        if self._scratch is not None:
+            return None
         try:
             now = _stamps(_listing(self._folder, self._owner))
         except FormatError:

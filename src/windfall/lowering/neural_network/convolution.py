@@ -38,13 +38,27 @@ def lower_convolution(ctx: LayerContext, x: Value, weights: Value | None = None)
     """
     params = ctx.params
     groups = params.nGroups or 1
-    window = Window(pair(ctx, "kernelSize", 3), pair(ctx, "stride", 1), pair(ctx, "dilationFactor", 1))
+    window = window_of(ctx)
     _check_channels(ctx, x, groups)
     kernel = _own_weights(ctx, window, groups) if weights is None else _checked_weights(ctx, weights, window)
     bias = ctx.constant(ctx.weights("bias", [params.outputChannels]), "bias") if params.hasBias else None
-    op_type, padding = ("ConvTranspose", _deconvolution) if params.isDeconvolution else ("Conv", _convolution)
+    op_type = "ConvTranspose" if params.isDeconvolution else "Conv"
     attributes = window.attributes() | padding(ctx, window, ctx.shape(x)[2:])
     return ctx.op(op_type, x, kernel, bias, group=groups, **attributes)
+
+
+def window_of(ctx: LayerContext) -> Window:
+    """Return the layer's kernel, stride and dilation; a LoweringError if they are out of range."""
+    return Window(pair(ctx, "kernelSize", 3), pair(ctx, "stride", 1), pair(ctx, "dilationFactor", 1))
+
+
+def padding(ctx: LayerContext, window: Window, dims: Sequence[Dim]) -> dict[str, Any]:
+    """Return the attributes for what is added around an input of the sizes H, W, or cut off a deconvolution's output.
+
+    Raises:
+        LoweringError: Sizes do not fit each other, or the padding is not set.
+    """
+    return (_deconvolution if ctx.params.isDeconvolution else _convolution)(ctx, window, dims)
 
 
 def _check_channels(ctx: LayerContext, x: Value, groups: int) -> None:
@@ -65,7 +79,7 @@ def _own_weights(ctx: LayerContext, window: Window, groups: int) -> Value:
     params = ctx.params
     if not params.isDeconvolution:
         kernel = (params.outputChannels, params.kernelChannels, *window.kernel)
-        if groups == 1:
+        if groups == 1 or ctx.is_quantized("weights"):
             return ctx.weight("weights", kernel)
         # ONNX Runtime does not pack the weights of some grouped convolutions.
         return ctx.constant(ctx.weights("weights", kernel), "weights")
