@@ -313,7 +313,7 @@ def test_what_one_graph_has_such_a_model_has_not() -> None:
     with pytest.raises(UnsupportedError) as error:
         _ = model.compiled
     assert str(error.value) == (
-        "the model is not one graph, since functions of yours stand for parts of it; compiled is for models without"
+        "the model is not one graph, since code of yours stands for parts of it; compiled is for models without"
     )
     assert model.state_names == []
     with pytest.raises(FeatureError, match="keeps no states"):

@@ -1,4 +1,4 @@
-"""Run a model in stages: graphs, and functions of the user's between them.
+"""Run a model in stages: graphs, and functions and classes of the user's between them.
 
 A stage takes values by name and gives values by name, as ``predict`` does.
 """
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from windfall.custom.flow import Call, Flow, staged
+from windfall.custom.members import Member
 from windfall.custom.segments import segment
-from windfall.custom.values import as_declared, returned
+from windfall.custom.values import as_declared
 from windfall.features import arrays, images
 from windfall.spec.modelfile import ModelFile
 
 if TYPE_CHECKING:
     from windfall.model import Model
 
-Function = Callable[[Any], Any]
 Values = Mapping[str, Any]
 _MOST_MODELS = 8
 
@@ -43,40 +43,45 @@ class Stage(Protocol):
         """
         ...
 
+    def run_batch(self, rows: Sequence[Values], wanted: Sequence[str]) -> list[Values]:
+        """Return some of its outputs for several predictions; see ``run``."""
+        ...
+
 
 class PythonStage:
-    """A member that a function of the user's stands for.
+    """A member that a function or a class of the user's stands for.
 
     Args:
         call: The member.
-        function: Given the value of its only input, or a dictionary of several by name, it returns the value of the
-            only output, or a dictionary of several by name.
+        member: What stands for it.
         flow: The values of the model.
-        name: What messages call the function.
     """
 
-    def __init__(self, call: Call, function: Function, flow: Flow, name: str) -> None:
+    def __init__(self, call: Call, member: Member, flow: Flow) -> None:
         self.inputs = list(call.inputs.values())
         self.outputs = list(call.outputs.values())
         self._call = call
-        self._function = function
+        self._member = member
         self._flow = flow
-        self._name = name
 
     def run(self, values: Values, wanted: Sequence[str]) -> Values:
         """See ``Stage.run``; all outputs are given.
 
         Raises:
-            FeatureError: What the function returned does not fit.
+            FeatureError: What the user's code returned does not fit.
         """
         del wanted
-        given = {name: self._given(value, values[value]) for name, value in self._call.inputs.items()}
-        try:
-            result = self._function(next(iter(given.values())) if len(given) == 1 else given)
-        except Exception as error:
-            error.add_note(f"raised by {self._name}")
-            raise
-        found = returned(list(self._call.file.spec.description.output), result, self._name)
+        return self._named(self._member.run(self._taken(values)))
+
+    def run_batch(self, rows: Sequence[Values], wanted: Sequence[str]) -> list[Values]:
+        """See ``run``."""
+        del wanted
+        return list(map(self._named, self._member.run_batch(list(map(self._taken, rows)))))
+
+    def _taken(self, values: Values) -> Values:
+        return {name: self._given(value, values[value]) for name, value in self._call.inputs.items()}
+
+    def _named(self, found: Values) -> Values:
         return {self._call.outputs[name]: value for name, value in found.items()}
 
     def _given(self, name: str, value: Any) -> Any:
@@ -115,6 +120,16 @@ class GraphStage:
         given = {name: values[name] for name in self.inputs if values[name] is not None}
         outputs = None if set(wanted) == set(self._needed) else list(wanted)
         return self._model(given).predict(given, outputs=outputs)
+
+    def run_batch(self, rows: Sequence[Values], wanted: Sequence[str]) -> list[Values]:
+        """See ``Stage.run_batch``; a graph that takes many rows at once has them."""
+        given = [{name: values[name] for name in self.inputs if values[name] is not None} for values in rows]
+        models = list(map(self._model, given))
+        if set(wanted) != set(self._needed) or any(model is not models[0] for model in models):
+            return [self.run(values, wanted) for values in rows]
+        found = models[0].predict_batch(given)
+        assert isinstance(found, list), found
+        return list(found)
 
     def _model(self, values: Values) -> "Model":
         """Return the model for some inputs, of which arrays and pictures may have another size than is declared.
@@ -163,7 +178,7 @@ class StagedProgram:
 
     Args:
         file: The model.
-        function: Returns what of the user's stands for a member, by its path and its type; None if nothing does.
+        member: Returns what of the user's stands for a member; None if nothing does.
         make: Makes a model of a part of it.
 
     Raises:
@@ -171,18 +186,18 @@ class StagedProgram:
     """
 
     def __init__(
-        self, file: ModelFile, function: Callable[[str, str], Function | None], make: "Callable[[ModelFile], Model]"
+        self, file: ModelFile, member: Callable[[Call], Member | None], make: "Callable[[ModelFile], Model]"
     ) -> None:
         flow = Flow(file)
         self._flow = flow
         self._outputs = {feature.name: feature for feature in file.spec.description.output}
         self.stages: list[Stage] = []
-        functions = {call: found for call in flow.calls if (found := function(call.path, call.kind)) is not None}
-        groups = staged(flow, functions.__contains__)
+        members = {call: found for call in flow.calls if (found := member(call)) is not None}
+        groups = staged(flow, members.__contains__)
         needed = _needed(groups, {flow.scope[name] for name in self._outputs})
         for calls, outputs in zip(groups, needed, strict=True):
-            if calls[0] in functions:
-                self.stages += [PythonStage(call, functions[call], flow, _title(file, call)) for call in calls]
+            if calls[0] in members:
+                self.stages += [PythonStage(call, members[call], flow) for call in calls]
             else:
                 self.stages.append(GraphStage(file, calls, flow, outputs, make))
 
@@ -194,13 +209,23 @@ class StagedProgram:
             names: The names of the values: outputs, inputs, or outputs of members.
 
         Raises:
-            FeatureError: A function of the user's returned what does not fit.
+            FeatureError: Code of the user's returned what does not fit.
         """
-        flow = self._flow
-        values: dict[str, Any] = {**dict.fromkeys(flow.inputs), **inputs}
-        for stage, wanted in self._plan({flow.scope[name] for name in names}):
+        values: dict[str, Any] = {**dict.fromkeys(self._flow.inputs), **inputs}
+        for stage, wanted in self._plan({self._flow.scope[name] for name in names}):
             values |= stage.run(values, wanted)
-        return {name: self._result(name, values[flow.scope[name]]) for name in names}
+        return self._results(values, names)
+
+    def run_batch(self, rows: Sequence[Values], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return values of several predictions, which go through each stage together; see ``run``."""
+        batch: list[dict[str, Any]] = [{**dict.fromkeys(self._flow.inputs), **inputs} for inputs in rows]
+        for stage, wanted in self._plan({self._flow.scope[name] for name in names}):
+            for values, found in zip(batch, stage.run_batch(batch, wanted), strict=True):
+                values.update(found)
+        return [self._results(values, names) for values in batch]
+
+    def _results(self, values: Values, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self._result(name, values[self._flow.scope[name]]) for name in names}
 
     def _plan(self, needed: set[str]) -> list[tuple[Stage, list[str]]]:
         """Return the stages that must run for some values, each with those of its outputs that are needed."""
@@ -235,8 +260,3 @@ def _needed(groups: Sequence[Sequence[Call]], last: AbstractSet[str]) -> list[li
         [value for value in values if value in last or users.get(value, set()) - {number}]
         for number, values in enumerate(given)
     ]
-
-
-def _title(file: ModelFile, call: Call) -> str:
-    member = f"model {call.path!r} ({call.kind}) of " if call.path else f"{call.kind} of "
-    return f"the feature extractor for {member}{file.name}"

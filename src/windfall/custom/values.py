@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from windfall.errors import FeatureError
 from windfall.features import arrays
@@ -41,8 +42,22 @@ def as_declared(feature: Any, value: Any) -> Any:
     if kind == "multiArrayType" and not has_shape(feature.type.multiArrayType):
         dtype = arrays.DTYPES.get(feature.type.multiArrayType.dataType, np.dtype(np.float64))
         return arrays.to_numbers(value, feature.name, dtype)
+    if (
+        isinstance(value, np.ndarray)
+        and kind == "multiArrayType"
+        and _is_as_declared(value, feature.type.multiArrayType)
+    ):
+        return value
     # Labels of a classifier need not be known to read a dictionary back.
     return reader_of(_NO_MODEL, feature).one(feed(feature, [value]))
+
+
+def _is_as_declared(value: NDArray[Any], array: Any) -> bool:
+    return (
+        value.dtype == arrays.DTYPES.get(array.dataType)
+        and value.flags.c_contiguous
+        and arrays.fits(value.shape, array)
+    )
 
 
 def has_shape(array: Any) -> bool:
@@ -67,6 +82,11 @@ def returned(features: list[Any], value: Any, who: str) -> dict[str, Any]:
     """
     if len(features) == 1:
         return {features[0].name: _checked(features[0], value, who)}
+    return returned_by_name(features, value, who)
+
+
+def returned_by_name(features: list[Any], value: Any, who: str) -> dict[str, Any]:
+    """Return the values that a function gave as a dictionary by the names of the outputs; see ``returned``."""
     names = [feature.name for feature in features]
     if not isinstance(value, Mapping) or set(value) != set(names):
         what = f"a dictionary of {list(value)}" if isinstance(value, Mapping) else type(value).__name__
