@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
-UNIT = 1024 if sys.platform == "linux" else 1
-"""What ``ru_maxrss`` counts in."""
+STATUS = Path("/proc/self/status")
 COLUMNS = ("windfall", "size", "memory", "coremltools", "size", "times as fast", "error")
 
 
@@ -83,12 +82,20 @@ CONTESTANTS = {"windfall": with_windfall, "coremltools": with_coremltools}
 def child(contestant: str, name: str, source: str, target: str) -> None:
     """Run one job and print what it took."""
     run = CONTESTANTS[contestant](JOBS[name])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     start = time.perf_counter()
     run(source, target)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"seconds": seconds, "peak": peak * UNIT, "size": size_of(Path(target))}))
+    print(json.dumps({"seconds": seconds, "peak": peak_memory() - before, "size": size_of(Path(target))}))
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    if not STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # What getrusage counts starts with the memory of the process that this one was started by.
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def size_of(path: Path) -> int:
@@ -211,7 +218,6 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
         if not (folder / "resnet50.mlpackage").exists():
-            # Not here: a process counts the memory of the one that it was started by.
             subprocess.run([sys.executable, __file__, "--build", str(folder)], check=True)
         if arguments.tables:
             tables(folder, arguments.tables)

@@ -450,19 +450,18 @@ def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -
     assert str(error.value) == message
 
 
-def test_models_that_are_no_networks() -> None:
-    program = Model_pb2.Model(specificationVersion=7)
-    program.mlProgram.SetInParent()
+def test_models_that_have_no_such_weights() -> None:
     scaler = Model_pb2.Model(specificationVersion=1)
     scaler.scaler.SetInParent()
+    linked = Model_pb2.Model(specificationVersion=4)
+    linked.linkedModel.SetInParent()
     pipeline = Model_pb2.Model(specificationVersion=7)
-    pipeline.pipeline.models.add().CopyFrom(program)
+    pipeline.pipeline.models.add().CopyFrom(linked)
     pipeline.pipeline.names.append("part")
-    text = "is an ML program, whose weights windfall cannot quantize yet; use coremltools.optimize.coreml"
+    none = "has no neural network and no ML program; only these are quantized"
     for spec, message in (
-        (program, f"the model {text}"),
-        (pipeline, f"'part' of the model {text}"),
-        (scaler, "the model is of type scaler and has no neural network; only these are quantized"),
+        (scaler, f"the model is of type scaler and {none}"),
+        (pipeline, "'part' of the model lies in a file of its own; quantize that file"),
     ):
         with pytest.raises(windfall.UnsupportedError) as error:
             quantize_weights(windfall.load(spec))

@@ -55,12 +55,13 @@ class Output:
             self.weights.close()
 
 
-def store(file: ModelFile, weight: Weight, bits: int, settings: Settings, out: Output) -> None:
+def store(file: ModelFile, before: Weight, weight: Weight, bits: int, settings: Settings, out: Output) -> None:
     """Give a weight its new values.
 
     Args:
         file: The model as it was.
-        weight: The weight in the new model.
+        before: The weight in it.
+        weight: The weight in the new model, which may be a program of a later opset.
         bits: How many bits its values get.
         settings: What is wanted.
         out: The new model.
@@ -68,13 +69,14 @@ def store(file: ModelFile, weight: Weight, bits: int, settings: Settings, out: O
     Raises:
         FormatError: The values cannot be stored so.
     """
-    values = values_of(file, weight)
+    values = values_of(file, before)
     if settings.mode != DEQUANTIZE and not np.isfinite([values.min(), values.max()]).all():
         raise weight_error(weight, "has values that are infinite or not numbers; leave it out with select", file)
     try:
         if isinstance(weight, ProgramWeight):
             assert out.weights is not None
-            store_program_weight(weight, values, bits, settings, out.weights)
+            fit = None if out.session is None else out.session.encoded
+            store_program_weight(weight, values, bits, settings, out.weights, fit)
         else:
             assert isinstance(weight, NetworkWeight)
             _store_in_network(weight, values, bits, settings, out)

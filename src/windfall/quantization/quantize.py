@@ -62,7 +62,8 @@ def quantize_weights(  # noqa: PLR0913  # those after the first are settings, gi
             iOS: 16 for 8 bits and for one table of 1, 2, 4, 6 or 8 bits; 18 for all else.
         calibration: Samples for which the layers' outputs are to change least, instead of their weights: what
             ``windfall.compare`` takes, or a ``Calibration``, which is told which weights could be fitted. Biases of the
-            layers change, too. For neural networks; 16 bits stay as they are.
+            layers change, too. 16 bits, granularities of blocks or groups of channels, and several tables for a weight
+            are as without.
 
     Returns:
         A new model.
@@ -97,11 +98,11 @@ def quantized(model: Model, settings: Settings, step: Step = lambda: None) -> Mo
         if settings.calibration is not None:
             from windfall.quantization.calibration.session import Session  # it needs all that compiles a model
 
-            out.session = Session(model, spec, plan, settings)
-        for layer, bits in plan:
-            for weight, wanted in zip(layer.weights, bits, strict=True):
+            out.session = Session(model, spec, plan, settings, out.weights)
+        for old, (layer, bits) in zip(layers(file, file.spec), plan, strict=True):
+            for before, weight, wanted in zip(old.weights, layer.weights, bits, strict=True):
                 if wanted is not None:
-                    store(file, weight, wanted, settings, out)
+                    store(file, before, weight, wanted, settings, out)
             if out.session is not None:
                 out.session.finish()
             finish(layer, bits)

@@ -155,6 +155,11 @@ class BlobWriter:
         self._file.write(bytes(-self._file.tell() % ALIGNMENT))
         return self._file.tell()
 
+    def flush(self) -> int:
+        """Let what was written so far be read from the file, but for the header; return how many bytes that is."""
+        self._file.flush()
+        return self._file.tell()
+
     def close(self) -> None:
         """Write the header and close the file."""
         if not self._file.closed:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from windfall.quantization.calibration.fitting import MODES, best, fitted
+from windfall.quantization.calibration.fitting import MODES, Form, best, fitted
 from windfall.quantization.calibration.gptq import compensated, descended, inverse_factor, output_error
 from windfall.quantization.calibration.levels import Steps, Table
 from windfall.quantization.calibration.moments import Moments
@@ -130,8 +130,8 @@ def test_the_outputs_are_never_further_off_than_without(mode: str, bits: int, ha
             moments.add(part, was)
         moments.flush()
         without = plain(weight, mode, bits)
-        by_channel = CODECS[mode].by_channel
-        found = best(weight, moments, mode, bits, without, by_channel=by_channel, has_bias=has_bias)
+        form = Form(MODES[mode], bits, CODECS[mode].by_channel)
+        found = best(weight, moments, form, without, has_bias=has_bias)
 
         def error(
             values: Floats, weight: Floats = weight, inputs: Floats = inputs, original: Floats = original
@@ -141,7 +141,8 @@ def test_the_outputs_are_never_further_off_than_without(mode: str, bits: int, ha
 
         assert found is not None
         assert found.codes.max() < 2**bits
-        assert error(as_weight(found, weight)) < 0.9 * error(without)
+        assert error(found.values) < 0.9 * error(without)
+        np.testing.assert_array_equal(as_weight(found.levels.encoded(found.codes), weight), found.values)
 
 
 def test_what_is_not_better_is_not_taken() -> None:
@@ -149,11 +150,11 @@ def test_what_is_not_better_is_not_taken() -> None:
     moments = Moments(2, 20)
     moments.add(inputs)
     moments.flush()
-    assert best(weight, moments, "kmeans", 3, weight, by_channel=False, has_bias=False) is None
+    assert best(weight, moments, Form(MODES["kmeans"], 3), weight, has_bias=False) is None
 
 
 def test_the_same_twice() -> None:
     weight, inputs, _ = case(5)
     moments = inputs.swapaxes(1, 2).astype(np.float64) @ inputs + np.eye(20)
-    first, second = (fitted(weight, moments, "kmeans", 4, by_channel=False) for _ in range(2))
+    first, second = (fitted(weight, moments, Form(MODES["kmeans"], 4)) for _ in range(2))
     np.testing.assert_array_equal(first.values, second.values)

@@ -188,7 +188,7 @@ def lower_conv_transpose(  # noqa: PLR0913, PLR0917 - the operator's own paramet
         edges = [cut(extent - stride) for extent, stride in zip(window.extent, window.stride, strict=True)]
     if output_shape is not None:
         _check_kernel_known(ctx, window, f"{kind} with output_shape")
-        edges = _to_output_shape(ctx, window, dims, output_shape, edges)
+        edges = to_output_shape(ctx, window, dims, output_shape, edges)
     elif window.kernel:
         _check_left(ctx, window, dims, edges)
     attributes = _attributes(window) | cut_attributes(edges)
@@ -202,7 +202,7 @@ def _check_left(ctx: OperationContext, window: Window, dims: Sequence[Dim], edge
             raise ctx.error("pad", f"must leave at least 1 of the {full} entries along each axis", value=edge)
 
 
-def _to_output_shape(
+def to_output_shape(
     ctx: OperationContext, window: Window, dims: Sequence[Dim], output_shape: Ints, edges: Sequence[Edge]
 ) -> list[Edge]:
     """Return what to cut off each axis for a given output."""

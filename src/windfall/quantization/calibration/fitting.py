@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.quantization.calibration.gptq import compensated, descended, inverse_factor, output_error
-from windfall.quantization.calibration.levels import Codes, Floats, Levels, Steps, Table, by_rows
+from windfall.quantization.calibration.levels import Codes, Float, Floats, Levels, Steps, Table, by_rows
 from windfall.quantization.calibration.moments import Moments
-from windfall.quantization.codecs import CODECS, Encoded
+from windfall.quantization.codecs import CODECS
 
 Doubles = NDArray[np.float64]
 _MOST_ROUNDS = 8
@@ -29,16 +29,7 @@ class Fitted(NamedTuple):
         return self.levels.values(self.codes)
 
 
-def best(
-    weight: Floats,
-    moments: Moments,
-    mode: str,
-    bits: int,
-    plain: Floats,
-    *,
-    by_channel: bool,
-    has_bias: bool,
-) -> Encoded | None:
+def best(weight: Floats, moments: Moments, form: "Form", plain: Floats, *, has_bias: bool) -> Fitted | None:
     """Return a weight in fewer bits such that the layer's outputs come near those of the original network.
 
     With E what the weight is off by, x its input and d what the original's input is larger by, the outputs are off by
@@ -48,30 +39,27 @@ def best(
     Args:
         weight: W, [groups, columns, rows].
         moments: Those of its input.
-        mode: One of ``MODES``.
-        bits: How many bits a code has.
+        form: What may become of it.
         plain: What the weight is without calibration, likewise.
-        by_channel: Whether each row may have a scale of its own.
         has_bias: Whether the layer's bias will make up for the mean of the error.
 
     Returns:
-        The codes [channels, columns] with what they stand for; None where ``plain`` is better.
+        The codes with what they stand for; None where ``plain`` is better.
     """
     second, cross = moments.means(centred=has_bias)
     pull = None if cross is None else cross @ weight
-    found = fitted(weight, moments.damped(second), mode, bits, by_channel=by_channel, pull=pull)
+    found = fitted(weight, moments.damped(second), form, pull)
+    found = found._replace(levels=found.levels.rounded(form.kind))
 
     def error(values: Floats) -> float:
         difference = weight.astype(np.float64) - values
         drift = 0.0 if pull is None else 2 * float(np.einsum("gkr,gkr->", difference, pull))
         return output_error(difference, second) + drift
 
-    return found.levels.encoded(found.codes) if error(found.values) < error(plain) else None
+    return found if error(found.values) < error(plain) else None
 
 
-def fitted(
-    weight: Floats, moments: Doubles, mode: str, bits: int, *, by_channel: bool, pull: Doubles | None = None
-) -> Fitted:
+def fitted(weight: Floats, moments: Doubles, form: "Form", pull: Doubles | None = None) -> Fitted:
     """Return codes for a weight such that the outputs that it makes change little.
 
     The columns are taken in descending order of their moments: what is hardest to make up for comes first. Then what
@@ -80,9 +68,7 @@ def fitted(
     Args:
         weight: [groups, columns, rows].
         moments: [groups, columns, columns], positive definite.
-        mode: One of ``MODES``.
-        bits: How many bits a code has.
-        by_channel: Whether each row may have a scale of its own.
+        form: What may become of it.
         pull: The sum of x d^T, times the weight; see ``best``.
     """
     scale = moments.shape[1] / np.einsum("gkk->g", moments).mean()
@@ -93,8 +79,8 @@ def fitted(
     if pull is not None:
         moved = factor.swapaxes(1, 2) @ (factor @ np.take_along_axis(pull, order, axis=1)) * scale
         weight = (weight + moved).astype(np.float32)
-    start = MODES[mode](weight, np.einsum("gkk->gk", factor) ** -2, bits, by_channel)
-    codes, levels = _alternated(weight, scaled.astype(np.float32), factor.astype(np.float32), start)
+    levels = form.start(weight, np.einsum("gkk->gk", factor) ** -2, form.bits, form.by_channel)
+    codes, levels = _alternated(weight, scaled.astype(np.float32), factor.astype(np.float32), levels)
     return Fitted(np.take_along_axis(codes, order.argsort(axis=1), axis=1), levels)
 
 
@@ -115,6 +101,22 @@ Start = Callable[[Floats, Doubles, int, bool], Levels]
 row may have a scale of its own, returns the levels to begin with."""
 
 
+class Form(NamedTuple):
+    """What may become of a weight.
+
+    Attributes:
+        start: Gives the levels to begin with, such as one of ``MODES``.
+        bits: How many bits a code has.
+        by_channel: Whether each row may have a scale of its own.
+        kind: The type that scales and tables are stored in.
+    """
+
+    start: Start
+    bits: int
+    by_channel: bool = False
+    kind: Float = np.float32
+
+
 def _kmeans(weight: Floats, importance: Doubles, bits: int, _by_channel: bool) -> Table:
     return Table.fitted(weight, importance, bits)
 
@@ -129,7 +131,7 @@ def _steps(mode: str, *, symmetric: bool = False, as_table: bool = False) -> Sta
         assert encoded.scale is not None
         assert encoded.bias is not None
         shape = (groups, rows) if by_channel else (1, 1)
-        zero = 2 ** (bits - 1) if symmetric else None
+        zero = np.full((1, 1), 2 ** (bits - 1), np.float32) if symmetric else None
         return Steps(encoded.scale.reshape(shape), encoded.bias.reshape(shape), bits, zero, as_table=as_table)
 
     return start

@@ -14,6 +14,7 @@ from windfall.quantization.kmeans import best_table
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
+Float = type[np.float16] | type[np.float32]
 Number = TypeVar("Number", bound=np.generic)
 Product = Callable[[Floats], Floats]
 """Multiplies an array of a weight's layout by the input moments, along its columns."""
@@ -41,9 +42,19 @@ class Levels(Protocol):
         """
         ...
 
+    def rounded(self, kind: Float) -> "Levels":
+        """Return levels whose entries, or steps, are numbers of a type; each code stays with what it stood for."""
+        ...
+
     def encoded(self, codes: Codes) -> Encoded:
         """Return codes of [groups, columns, rows] as [channels, columns], with what they stand for."""
         ...
+
+
+def _nearest(numbers: Floats, kind: Float) -> Floats:
+    """Return the nearest numbers of a type, as float32."""
+    most = np.finfo(kind).max
+    return np.clip(numbers, -most, most).astype(kind).astype(np.float32)
 
 
 def by_rows(array: NDArray[Number]) -> NDArray[Number]:
@@ -118,6 +129,10 @@ class Table:
         places = entries.argsort(kind="stable").argsort().astype(np.uint8)
         return Table(entries.astype(np.float32), self._size), places[codes]
 
+    def rounded(self, kind: Float) -> "Table":
+        """Round the entries to a type; they stay in order, some may become equal."""
+        return Table(_nearest(self.entries, kind), self._size)
+
     def encoded(self, codes: Codes) -> Encoded:
         """Return codes as [channels, columns], with the table."""
         table = np.pad(self.entries, (0, self._size - len(self.entries)), mode="edge")
@@ -125,17 +140,17 @@ class Table:
 
 
 class Steps:
-    """Even steps for each row, or for all.
+    """Even steps for each row, for the same row of all groups, or for all.
 
     Args:
-        scale: The step, [groups, rows] or [1, 1].
+        scale: The step, [groups, rows], [1, rows] or [1, 1].
         bias: What code 0 stands for, likewise.
         bits: How many bits a code has.
-        zero: The code that must stand for 0, None if any value may.
+        zero: The codes that must stand for 0, likewise or [1, 1]; None if any value may.
         as_table: Whether the format stores them as a lookup table.
     """
 
-    def __init__(self, scale: Floats, bias: Floats, bits: int, zero: int | None, *, as_table: bool = False) -> None:
+    def __init__(self, scale: Floats, bias: Floats, bits: int, zero: Floats | None, *, as_table: bool = False) -> None:
         self.scale, self.bias = scale, bias
         self._bits, self._zero, self._as_table = bits, zero, as_table
 
@@ -154,12 +169,14 @@ class Steps:
 
     def refitted(self, weight: Floats, codes: Codes, product: Product) -> "tuple[Steps, Codes]":
         """Solve the least squares problem of each row, or of all, for its scale and bias."""
-        steps = codes.astype(np.float32) - np.float32(self._zero or 0)
+        steps = codes.astype(np.float32)
+        if self._zero is not None:
+            steps -= self._zero[:, np.newaxis]  # [groups, rows] -> [groups, 1, rows]
         image = product(steps)
         squares, target = self._summed(steps, image), self._summed(weight, image)
         if self._zero is not None:
             scale = np.divide(target, squares, out=self.scale.astype(np.float64), where=squares > 0)
-            return self._with(scale, -self._zero * scale), codes
+            return self._with(scale, -self._zero.astype(np.float64) * scale), codes
         flat = product(np.ones_like(weight[:, :, :1]))
         flat = np.broadcast_to(flat, weight.shape)
         ones, mixed = self._summed(flat, np.ones_like(flat)), self._summed(flat, steps)
@@ -173,7 +190,9 @@ class Steps:
 
     def _summed(self, first: Floats, second: Floats) -> NDArray[np.float64]:
         each: NDArray[np.float64] = np.einsum("gkr,gkr->gr", first, second, dtype=np.float64)
-        return each if self.scale.size > 1 else each.sum(keepdims=True)
+        shared = tuple(axis for axis in (0, 1) if self.scale.shape[axis] == 1)
+        summed: NDArray[np.float64] = each.sum(axis=shared, keepdims=True)
+        return summed
 
     def _with(self, scale: NDArray[np.float64], bias: NDArray[np.float64]) -> "Steps":
         """Take new steps where they are usable; those of a row whose are not stay."""
@@ -182,10 +201,22 @@ class Steps:
         new_bias = np.where(usable, bias, self.bias).astype(np.float32)
         return Steps(new_scale, new_bias, self._bits, self._zero, as_table=self._as_table)
 
+    def rounded(self, kind: Float) -> "Steps | Table":
+        """Round the steps to a type; those that would be 0 become 1."""
+        if self._as_table:
+            return Table(self._table, 2**self._bits).rounded(kind)
+        scale = _nearest(self.scale, kind)
+        scale[scale == 0] = 1
+        bias = self.bias if self._zero is None else -self._zero * scale
+        return Steps(scale, bias, self._bits, self._zero)
+
     def encoded(self, codes: Codes) -> Encoded:
         """Return codes as [channels, columns], with their scales, or with the table that has the same values."""
         rows = by_rows(codes)
-        scale, bias = self.scale.reshape(-1), self.bias.reshape(-1)
         if self._as_table:
-            return Encoded(rows, table=np.arange(2**self._bits, dtype=np.float32) * scale + bias)
-        return Encoded(rows, scale, bias)
+            return Encoded(rows, table=self._table)
+        return Encoded(rows, self.scale.reshape(-1), self.bias.reshape(-1))
+
+    @property
+    def _table(self) -> Floats:
+        return np.arange(2**self._bits, dtype=np.float32) * self.scale.reshape(-1) + self.bias.reshape(-1)

@@ -1,5 +1,7 @@
 """Decide on the weights of ML programs, and store them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,8 @@ from windfall.spec.proto import MIL_pb2
 from windfall.spec.weights import FLOAT16, FLOAT32, RAW
 
 FLOAT, _HALF = 32, 16
+Fit = Callable[[ProgramWeight, NDArray[np.float32], int, Encoded], Encoded]
+"""Given a weight, its values, the bits and the weight as it would be without samples, returns what to store."""
 
 
 def wanted_bits(file: ModelFile, weight: ProgramWeight, settings: Settings, selection: Selection) -> int | None:
@@ -90,8 +94,23 @@ def check_opset(weight: ProgramWeight, bits: int, settings: Settings, file: Mode
         )
 
 
-def store(weight: ProgramWeight, values: NDArray[np.float32], bits: int, settings: Settings, out: WeightFile) -> None:
+def store(
+    weight: ProgramWeight,
+    values: NDArray[np.float32],
+    bits: int,
+    settings: Settings,
+    out: WeightFile,
+    fit: Fit | None = None,
+) -> None:
     """Write values into the program as a weight of so many bits.
+
+    Args:
+        weight: The weight in the new model.
+        values: The values, in its shape.
+        bits: How many bits each gets.
+        settings: What is wanted.
+        out: The new model's weight file.
+        fit: Fits small numbers to samples, where there are some.
 
     Raises:
         FormatError: A value, or what a function of the user's returned, cannot be stored.
@@ -102,7 +121,8 @@ def store(weight: ProgramWeight, values: NDArray[np.float32], bits: int, setting
         store_half(weight, values, out)
     else:
         blocks = _blocks(weight, settings)
-        store_encoded(weight, encoded(weight, values, bits, settings, blocks), blocks, bits, out)
+        small = encoded(weight, values, bits, settings, blocks)
+        store_encoded(weight, small if fit is None else fit(weight, values, bits, small), blocks, bits, out)
 
 
 def encoded(

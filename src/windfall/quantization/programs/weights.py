@@ -141,7 +141,8 @@ def is_constant(operation: Any) -> bool:
 
 
 def _taken(path: str, operation: Any, site: Site) -> Iterator[ProgramWeight]:
-    for argument in operation.inputs:
+    # Sorted, since the order in a protobuf map is not the same in each copy.
+    for argument in sorted(operation.inputs):
         for name in (b.name for b in operation.inputs[argument].arguments if b.WhichOneof("binding") == "name"):
             if name in site.makers:
                 weight = _weight(path, operation, argument, name, site)
