@@ -139,3 +139,17 @@ def test_weights_for_many_values_and_weights_of_nothing() -> None:
         cost(values[6000:], best_table(values, 16, halves)) <= cost(values[6000:], best_table(values[6000:], 16)) * 1.01
     )
     np.testing.assert_array_equal(best_table(values, 16, np.zeros(12_000)), best_table(values, 16, np.ones(12_000)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("wide", [False, True])
+def test_splits_of_many_clusters_are_those_of_the_search_without_bounds(seed: int, wide: bool) -> None:
+    rng = np.random.default_rng(seed)
+    steps = rng.exponential(size=700) + 1e-3
+    if wide:  # hundreds of places that lie close together are one cluster
+        steps[100:400] *= 1e-7
+    values = np.cumsum(steps)
+    weights = np.arange(701.0)
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    found, expected = (search(weights, sums, 128) for search in (kmeans._near_splits, kmeans._splits))
+    np.testing.assert_array_equal(found, expected)

@@ -28,15 +28,13 @@ def agree(reference: Sequence[Results], candidate: Sequence[Results], probabilit
     )
 
 
-def _is_near(reference: Results, candidate: Results, is_classes: bool) -> bool:  # noqa: FBT001
+def _is_near(reference: Results, candidate: Results, is_classes: bool) -> bool:
     if is_classes:
         return same_class(reference, candidate) >= LEAST_SHARE
     if reference[0].dtype.kind == "f" or reference[0].dtype == np.uint8:
         return decibels(reference, candidate) >= LEAST_DECIBELS
-    same = [
-        np.mean(one == other) if one.shape == other.shape else 0.0
-        for one, other in zip(reference, candidate, strict=True)
-    ]
+    pairs = zip(reference, candidate, strict=True)
+    same = [float(np.mean(one == other)) if one.shape == other.shape else 0.0 for one, other in pairs]
     return float(np.mean(same)) >= LEAST_SHARE
 
 
@@ -53,9 +51,7 @@ def decibels(reference: Results, candidate: Results) -> float:
     """
     if any(one.shape != other.shape for one, other in zip(reference, candidate, strict=True)):
         return -np.inf
-    ours, theirs = (
-        np.concatenate([each.ravel() for each in side]).astype(np.float64) for side in (reference, candidate)
-    )
+    ours, theirs = (np.concatenate([each.ravel() for each in side], dtype=float) for side in (reference, candidate))
     finite = np.isfinite(ours)
     if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True) or not np.isfinite(theirs[finite]).all():
         return -np.inf

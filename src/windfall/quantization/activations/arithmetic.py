@@ -1,10 +1,10 @@
 """What ``windfall.load(..., arithmetic="int8")`` keeps: the samples, and how the graphs are quantized."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from windfall.errors import FeatureError, UnsupportedError
 from windfall.quantization.calibration.samples import Calibration
+from windfall.runtime.cache import cache_folder, entry_key
 from windfall.spec.networks import has_custom_layers
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Int8:
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._feeds: list[Feeds] | None = None
 
-    def quantize(self, model: "Model", graph: "ir.Model", names: Sequence[str]) -> None:
+    def quantize(self, model: "Model", graph: "ir.Model", names: list[str]) -> None:
         """Quantize a graph, in place.
 
         Args:
@@ -35,7 +35,7 @@ class Int8:
         """
         key = tuple(names)
         if key not in self._plans:
-            self._plans[key] = self._plan(model, names)
+            self._plans[key] = self._kept_or_made(model, names)
         self._plans[key].apply(graph)
 
     def key(self, model: "Model") -> str:
@@ -49,7 +49,22 @@ class Int8:
         """Return the same for another model."""
         return Int8(self._calibration)
 
-    def _plan(self, model: "Model", names: Sequence[str]) -> "Plan":
+    def _kept_or_made(self, model: "Model", names: list[str]) -> "Plan":
+        from windfall.quantization.activations.plans import keep_plan, kept_plan
+
+        folder = cache_folder()
+        options = model._options
+        parts = ("plan", names, model._function, model._engine, options.compute_units, options.device, self.key(model))
+        key = None if folder is None else entry_key(model._opened, parts)
+        if folder is None or key is None:
+            return self._plan(model, names)
+        plan = kept_plan(folder, key)
+        if plan is None:
+            plan = self._plan(model, names)
+            keep_plan(folder, key, plan)
+        return plan
+
+    def _plan(self, model: "Model", names: list[str]) -> "Plan":
         from windfall.quantization.activations.calibrating import Trial
         from windfall.quantization.activations.processor import largest_weight
         from windfall.runtime.engine import engine_named

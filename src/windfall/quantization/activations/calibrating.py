@@ -69,7 +69,7 @@ class Trial:
             UnsupportedError: The graph has no layers that compute in 8 bits, or no plan agrees with float32.
         """
         ranges = measured_ranges(self.lower(), self.samples)
-        noise = noises(self.lower(), self.samples, ranges, self.largest_weight) if ranges else {}
+        noise = noises(self.lower(), self.samples, ranges, self.largest_weight)
         if not noise:
             raise UnsupportedError(
                 "the model has no convolutions or matrix products with constant weights and known shapes, which are "

@@ -15,7 +15,7 @@ class Layer:
         x: Its input.
         weight: Its weight.
         bias: Its bias, None if it has none.
-        axis: The axis of the weight that runs along the output's channels; None where all share one scale.
+        axis: The axis of the weight that runs along the output's channels.
         output: Its output, behind the activation that engines compute along with it.
     """
 
@@ -23,7 +23,7 @@ class Layer:
     x: ir.Value
     weight: ir.Value
     bias: ir.Value | None
-    axis: int | None
+    axis: int
     output: ir.Value
 
     @property
@@ -92,7 +92,7 @@ class _Kind:
     """Which nodes of an operator are taken, and where their weight has its output channels."""
 
     fits: Callable[[ir.Node, int], bool]
-    axis: Callable[[ir.Node], int | None]
+    axis: Callable[[ir.Node], int]
 
 
 def _is_plain_gemm(node: ir.Node, rank: int) -> bool:
@@ -102,21 +102,19 @@ def _is_plain_gemm(node: ir.Node, rank: int) -> bool:
 
 _AXES: Mapping[str, _Kind] = {
     "Conv": _Kind(lambda _, rank: rank in (3, 4, 5), lambda _: 0),
-    # Its channels of different groups share an axis.
-    "ConvTranspose": _Kind(
-        lambda _, rank: rank in (3, 4, 5), lambda node: 1 if node.attributes.get_int("group", 1) == 1 else None
-    ),
     "Gemm": _Kind(_is_plain_gemm, lambda node: 0 if node.attributes.get_int("transB", 0) else 1),
     "MatMul": _Kind(lambda _, rank: rank == 2, lambda _: 1),
 }
+"""Transposed convolutions are not among them: ONNX Runtime has no such kernel of 8 bits, nor OpenVINO with AVX2."""
 
 
 def _activated(value: ir.Value) -> ir.Value:
     """Return what stands behind a Relu or Clip, if that alone uses a value."""
-    uses = value.uses()
-    if len(uses) != 1 or value.is_graph_output():
+    users = value.consumers()
+    if len(users) != 1 or value.is_graph_output():
         return value
-    node = uses[0].node
+    (node,) = users
     if node.op_type == "Relu" or (node.op_type == "Clip" and all(v and v.const_value for v in node.inputs[1:])):
-        return node.outputs[0]
+        result: ir.Value = node.outputs[0]
+        return result
     return value

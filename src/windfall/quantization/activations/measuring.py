@@ -1,7 +1,7 @@
 """Run a graph on samples: the ranges of its values, and what each layer would lose in 8 bits."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ def measured_ranges(model: ir.Model, samples: Sequence[Feeds]) -> dict[str, Rang
     values = dict.fromkeys(origin(value) for layer in found for value in points(layer))
     count = min(max(_MOST_NUMBERS // len(samples), _LEAST), _MOST_OF_SAMPLE)
     measured = [value for value in values if _add_statistics(model, value, count)]
-    lows, highs, numbers = np.inf, -np.inf, [[] for _ in measured]  # type: Any, Any, list[list[NDArray[np.float32]]]
+    lows, highs = np.full(len(measured), np.inf), np.full(len(measured), -np.inf)
+    numbers: list[list[NDArray[np.float32]]] = [[] for _ in measured]
     for results in _run(model, samples):
         lows = np.minimum(lows, [float(each) for each in results[0::3]])
         highs = np.maximum(highs, [float(each) for each in results[1::3]])
@@ -67,10 +68,10 @@ def noises(model: ir.Model, samples: Sequence[Feeds], ranges: Mapping[str, Range
     return dict(zip(names, shares.tolist(), strict=True))
 
 
-def _run(model: ir.Model, samples: Sequence[Feeds]) -> "Any":
+def _run(model: ir.Model, samples: Sequence[Feeds]) -> Iterator[list[NDArray[Any]]]:
     """Yield the further outputs for each sample; always of ONNX Runtime, so that the same samples give the same."""
     program = OnnxRuntime().compile(serialize(model), EngineOptions(compute_units="cpu_only"))
-    further = model.meta[_FURTHER]
+    further = model.meta.get(_FURTHER, 0)
     return (program.run(feeds)[-further:] for feeds in samples) if further else iter(())
 
 
@@ -129,7 +130,7 @@ def _add_twin(model: ir.Model, layer: Layer, ranges: Mapping[str, Range], larges
     twin = emitter.op(layer.node.op_type, x, weight, layer.bias, dims=result.shape, name=f"{layer.name}.twin")
     node = twin.producer()
     assert node is not None, twin
-    node.attributes.update({name: attribute for name, attribute in layer.node.attributes.items()})
+    node.attributes.update(layer.node.attributes)
     if layer.bias is None:
         node.resize_inputs(2)
     error = emitter.op("Sub", result, twin, dims=result.shape)

@@ -14,8 +14,8 @@ _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8
 def largest_weight() -> int:
     """Return the largest whole number that weights may become.
 
-    x86-64 processors without dot products (VNNI) add two products of 8 bits in 16 bits, where 255 * 127 twice is
-    cut off; with weights to 63 it is not. Where nothing tells what a processor has, weights are narrow, too.
+    On x86-64 processors without dot products (VNNI) ONNX Runtime adds two products of 8 bits in 16 bits, where 255 *
+    127 twice is cut off; with weights to 63 it is not. Where nothing tells what a processor has, they are narrow, too.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return WIDE

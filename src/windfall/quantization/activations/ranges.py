@@ -35,7 +35,8 @@ class Range:
     def rounded(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the numbers that are left of some, as ``QuantizeLinear`` and ``DequantizeLinear`` compute them."""
         whole = np.clip(np.rint(numbers / np.float32(self.scale)) + self.zero, 0, LEVELS)
-        return ((whole - self.zero) * np.float32(self.scale)).astype(np.float32)
+        result: NDArray[np.float32] = ((whole - self.zero) * np.float32(self.scale)).astype(np.float32)
+        return result
 
 
 def best_range(numbers: NDArray[np.float32], low: float, high: float) -> Range:

@@ -33,8 +33,13 @@ def points(layer: Layer) -> Iterator[ir.Value]:
     """Yield the values around a layer that are quantized for it."""
     if given_range(layer.x) is None:
         yield from dict.fromkeys((origin(layer.x), layer.x))
-    if layer.needs_output:
+    if layer.needs_output and not _is_rounded(layer.output):
         yield layer.output
+
+
+def _is_rounded(value: ir.Value) -> bool:
+    """Tell whether the model itself quantizes a value wherever it is used."""
+    return not value.is_graph_output() and all(node.op_type == "QuantizeLinear" for node in value.consumers())
 
 
 def quantize(model: ir.Model, ranges: Mapping[str, Range], kept: Collection[str], largest_weight: int) -> int:
@@ -123,11 +128,8 @@ def _quantize_weights(model: ir.Model, layer: Layer, steps: Range, largest: int)
     if bias is not None:
         # A channel of tiny weights may have a large bias, which is to fit into 32 bits all the same.
         scales = np.maximum(scales, np.abs(bias) / np.float32(steps.scale * _LARGEST_BIAS))
-        if layer.axis is None:
-            scales = np.broadcast_to(scales.max(), bias.shape).astype(np.float32)
     whole = whole_weights(weights, scales, layer.axis, largest)
-    per_tensor = layer.axis is None
-    layer.node.replace_input_with(1, _dequantized(emitter, whole, scales[0] if per_tensor else scales, layer.axis))
+    layer.node.replace_input_with(1, _dequantized(emitter, whole, scales, layer.axis))
     if bias is not None:
         products = (scales * np.float32(steps.scale)).astype(np.float32)
         units = np.rint(bias.astype(np.float64) / np.maximum(products, np.finfo(np.float32).tiny))
@@ -141,27 +143,24 @@ def _constant(value: ir.Value) -> Floats:
     return array
 
 
-def weight_scales(weights: Floats, axis: int | None, largest: int) -> Floats:
-    """Return the steps of a weight, one for each index along the axis, or a single one: [channels] or [1]."""
+def weight_scales(weights: Floats, axis: int, largest: int) -> Floats:
+    """Return the steps of a weight, one for each index along the axis: [channels]."""
     others = tuple(index for index in range(weights.ndim) if index != axis)
     scales = np.max(np.abs(weights), axis=others).reshape(-1) / np.float32(largest)
     # A channel of zeros has no range of its own.
     scales[scales < np.finfo(np.float32).tiny] = 1.0
-    return scales.astype(np.float32)
+    result: Floats = scales.astype(np.float32)
+    return result
 
 
-def whole_weights(weights: Floats, scales: Floats, axis: int | None, largest: int) -> NDArray[np.int8]:
+def whole_weights(weights: Floats, scales: Floats, axis: int, largest: int) -> NDArray[np.int8]:
     """Return a weight in steps."""
-    sizes = [1] * weights.ndim
-    if axis is not None:
-        sizes[axis] = -1
-    steps = (scales if axis is not None else scales[:1]).reshape(sizes)
-    return np.clip(np.rint(weights / steps), -largest, largest).astype(np.int8)
+    steps = scales.reshape([-1 if index == axis else 1 for index in range(weights.ndim)])
+    result: NDArray[np.int8] = np.clip(np.rint(weights / steps), -largest, largest).astype(np.int8)
+    return result
 
 
-def _dequantized(
-    emitter: Emitter, whole: NDArray[np.int8] | NDArray[np.int32], scales: Floats | np.float32, axis: int | None
-) -> ir.Value:
+def _dequantized(emitter: Emitter, whole: NDArray[np.int8] | NDArray[np.int32], scales: Floats, axis: int) -> ir.Value:
     constants = emitter.constant(scales, "scale"), emitter.constant(np.zeros(np.shape(scales), whole.dtype), "zero")
     stored = emitter.constant(whole, "whole")
     return emitter.op("DequantizeLinear", stored, *constants, dims=whole.shape, axis=axis)
