@@ -3,6 +3,6 @@
 ``order.py`` has the passes and the order they run in.
 """
 
-from windfall.passes.order import optimize
+from windfall.passes.order import FIRED, optimize
 
-__all__ = ["optimize"]
+__all__ = ["FIRED", "optimize"]
