@@ -108,4 +108,4 @@ def test_unknown_options_are_refused(threads, units, text):
 def test_unknown_engines_are_refused(name):
     with pytest.raises(UnsupportedError) as error:
         engine_named(name)
-    assert str(error.value) == f"engine is {name!r}, must be one of: auto, onnxruntime"
+    assert str(error.value) == f"engine is {name!r}, must be one of: auto, onnxruntime, openvino"

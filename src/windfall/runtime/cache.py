@@ -2,11 +2,21 @@
 
 An entry is a serialized graph that still refers to the model file for its weights: it is small, and it is valid for
 that very file only. Entries lie in the user's cache folder; ``WINDFALL_CACHE`` names another one, or is ``off``.
+
+A graph is the same for every processor and every release of an engine: these are no part of an entry's name. Processes
+need no lock: each writes a file of its own and renames it, and two of one name hold the same.
+
+An entry is a line that says what it is, a line of JSON for people, the graph, and a checksum of all that and its name.
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +27,16 @@ from windfall.spec.modelfile import ModelFile
 from windfall.spec.writing import write_file
 
 VARIABLE = "WINDFALL_CACHE"
-LARGEST = 256 * 2**20
+LARGEST = 256 * 10**6
 """Bytes that all entries together may have; those not used for longest go first."""
 _DIGEST = 32
+_FORM = b"windfall graph 1\n"
+_LONGEST_ABOUT = 2**16
+_ENTRY = re.compile(r"[0-9a-f]{64}\..+")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{64}\..+\.[0-9a-f]{32}")
+"""What ``write_file`` calls a file that is not ready."""
+_LONGEST_WRITE = 3600.0
+"""Seconds after which an unfinished file is one that a process left when it was killed."""
 
 
 def cache_folder() -> Path | None:
@@ -31,7 +48,8 @@ def cache_folder() -> Path | None:
         return Path(setting)
     from platformdirs import user_cache_path
 
-    return user_cache_path("windfall", appauthor=False)
+    folder = user_cache_path("windfall", appauthor=False)
+    return folder if folder.is_absolute() else None  # a user without a home has none
 
 
 def entry_key(file: ModelFile, parts: Sequence[object]) -> str | None:
@@ -51,8 +69,24 @@ def entry_key(file: ModelFile, parts: Sequence[object]) -> str | None:
 def _code_stamp() -> tuple[str, int]:
     """Tell the code that makes graphs from its other versions, those between releases too."""
     package = Path(windfall.__file__).parent
-    sources = (path for room in ("graph", "lowering", "passes") for path in (package / room).rglob("*.py"))
-    return windfall.__version__, max((path.stat().st_mtime_ns for path in sources), default=0)
+    return windfall.__version__, max((path.stat().st_mtime_ns for path in package.rglob("*.py")), default=0)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """What is known of an entry without reading its graph.
+
+    Attributes:
+        path: Its file.
+        model: The path of the model, empty where the entry is damaged.
+        size: Its bytes.
+        used: When it was last used, in seconds since 1970.
+    """
+
+    path: Path
+    model: str
+    size: int
+    used: float
 
 
 class CompileCache:
@@ -71,33 +105,90 @@ class CompileCache:
         path = self._path(key)
         try:
             data = path.read_bytes()
-            os.utime(path)
         except OSError:
             return None
-        proto, digest = data[:-_DIGEST], data[-_DIGEST:]
-        if hashlib.sha256(proto).digest() != digest:
+        told, digest = data[:-_DIGEST], data[-_DIGEST:]
+        if not told.startswith(_FORM) or _checksum(key, told) != digest:
             return None
-        return SerializedModel(proto, {}, weights)
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(path)
+        return SerializedModel(told[told.index(b"\n", len(_FORM)) + 1 :], {}, weights)
 
-    def put(self, key: str, model: SerializedModel) -> None:
-        """Keep a graph whose weights all lie in the model file."""
+    def put(self, key: str, model: SerializedModel, source: str = "") -> None:
+        """Keep a graph whose weights all lie in the model file.
+
+        Args:
+            key: Its name.
+            model: The graph.
+            source: The path of the model, for people.
+        """
         if model.arrays:
             return
+        told = b"".join((_FORM, json.dumps({"model": source}).encode(), b"\n", model.proto))
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_file(self._path(key), model.proto + hashlib.sha256(model.proto).digest())
+            write_file(self._path(key), told + _checksum(key, told))
             self._drop_oldest()
         except (OSError, WindfallError):
             return
+
+    def entries(self) -> list[CacheEntry]:
+        """List the entries, that which was used last first."""
+        found = (CacheEntry(path, _source(path), stat.st_size, stat.st_mtime) for path, stat in self._files("*.onnx"))
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def clear(self) -> int:
+        """Remove all that the cache has written; models are compiled anew when they are used.
+
+        Returns:
+            How many bytes are free now.
+
+        Raises:
+            WindfallError: A file cannot be removed.
+        """
+        freed = 0
+        for path, stat in [*self._files("*")]:
+            if _ENTRY.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise WindfallError(f"cannot remove {str(path)!r}: {error.strerror}; check its rights") from error
+                freed += stat.st_size
+        return freed
+
+    def _files(self, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+        """Give the files of the folder that are still there when it is their turn."""
+        for path in self.folder.glob(pattern):
+            with suppress(OSError):
+                yield path, path.stat()
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.onnx"
 
     def _drop_oldest(self) -> None:
-        entries = [(path, path.stat()) for path in self.folder.glob("*.onnx")]
+        for path, stat in self._files(".*.*"):
+            if _UNFINISHED.fullmatch(path.name) and stat.st_mtime < time.time() - _LONGEST_WRITE:
+                path.unlink(missing_ok=True)
+        entries = [*self._files("*.onnx")]
         total = sum(stat.st_size for _, stat in entries)
         for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
             if total <= LARGEST:
                 return
             path.unlink(missing_ok=True)
             total -= stat.st_size
+
+
+def _checksum(key: str, told: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(told)
+    return digest.digest()
+
+
+def _source(path: Path) -> str:
+    """Return the path of an entry's model; nothing if the entry is damaged or older."""
+    try:
+        with path.open("rb") as file:
+            form, about = file.readline(len(_FORM)), file.readline(_LONGEST_ABOUT)
+        return str(json.loads(about)["model"]) if form == _FORM else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

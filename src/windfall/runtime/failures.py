@@ -28,6 +28,8 @@ _PLACES = (
     re.compile(r"(?:[A-Za-z]:)?[^\s/:]+\.\w{1,3}:\d+ \S+ "),
     re.compile(r"(?=[^\s:]*/)[^\s:]+:\d+ [^()]*(?:\(\))?\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[[^\]]*\])? "),
 )
+_OPENVINO_PLACE = re.compile(r"(?:Exception|Check '[^'\n]*' failed) (?:from|at) \S+:\d+:?")
+_CHECKED = re.compile(r"Check '[^']*' failed(?: at \S+)?:?")
 _SHAPE = re.compile(r"\{([-\d,]*)\}")
 _WORD = re.compile(r"[A-Z][a-z]*\b(?! [A-Z])")
 
@@ -61,6 +63,16 @@ def compile_error(error: Exception) -> str:
         return f"ONNX Runtime cannot compile the model: {_reason(error, text)}"
     reason = _reason(error, text[found.end() :])
     return f"ONNX Runtime cannot compile {_shown(found['name'], found['operator'])}: {reason}; check its parameters"
+
+
+def openvino_reason(error: Exception) -> str:
+    """Return what an exception of OpenVINO says, without where in its sources it says so, on one line."""
+    text = _one_line(_OPENVINO_PLACE.sub(" ", str(error)))
+    text = _CHECKED.sub("", text).strip(" .:")
+    if not text:
+        return f"no reason is given ({type(error).__name__})"
+    text = text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
+    return text[0].lower() + text[1:] if _WORD.match(text) else text
 
 
 def _shown(name: str, operator: str) -> str:

@@ -11,6 +11,12 @@ AFTER = ":after"
 IN_PLACE = "in_place_states"
 """The entry of a graph's metadata that lists, as JSON, the states that may be updated in place."""
 
+COMPRESSED = "holds_compressed_weights"
+"""The entry of a graph's metadata that says that it expands weights while it runs."""
+
+QUANTIZED = "computes_in_8_bits"
+"""The entry of a graph's metadata that says that its layers were quantized for 8-bit arithmetic."""
+
 
 @dataclass(frozen=True)
 class SerializedModel:
@@ -25,3 +31,13 @@ class SerializedModel:
     proto: bytes
     arrays: dict[str, NDArray[Any]]
     folder: Path | None
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the graph expands weights while it runs, which is of use with ONNX Runtime alone."""
+        return COMPRESSED.encode() in self.proto
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether layers were quantized for 8-bit arithmetic, where engines round differently."""
+        return QUANTIZED.encode() in self.proto

@@ -1,0 +1,196 @@
+"""Choose between the engines: the one that was asked for, or the faster one.
+
+Two engines in one process slow each other down: threads of ONNX Runtime wait for work by spinning, for some
+milliseconds after a run, and OpenVINO's keep their cores for a moment, too. So they take turns with a pause before
+each, and of each the fastest run counts, which is the one that was disturbed least.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windfall.errors import EngineError
+from windfall.runtime.choices import Choice, choice_key, remember, remembered
+from windfall.runtime.devices import choose_device, report_unusable
+from windfall.runtime.engine import EngineOptions, EngineProgram
+from windfall.runtime.onnxruntime import OnnxRuntime
+from windfall.runtime.samples import sample_feeds
+from windfall.runtime.serialized import SerializedModel
+
+if TYPE_CHECKING:
+    import onnx
+
+LOG = logging.getLogger("windfall")
+
+LEAST_WORK = 50_000_000
+"""Multiplications of one run below which ONNX Runtime is taken untimed.
+
+That is about half a millisecond on two cores. To import OpenVINO and to compile a graph with it takes 0.2 s or more,
+which a fifth of half a millisecond, saved in each run, does not bring back soon.
+"""
+MOST_WEIGHTS = 100_000_000
+"""Weights above which ONNX Runtime is taken untimed: 400 MB as float32."""
+BUDGET = 1.0
+"""Seconds that timing may take, after both are compiled and have run once; a run that has begun is finished."""
+_ROUNDS = 5
+_PAUSE = 0.02
+"""Seconds before each turn, in which the threads of the other engine go to sleep."""
+_GAIN = 1.1
+"""How many times as fast OpenVINO must be: it starts more slowly and needs more memory."""
+_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
+"""How far the two results may differ, of each element and of the largest one."""
+
+Feeds = Mapping[str, NDArray[Any]]
+
+
+class Preferred:
+    """OpenVINO where it takes the graph, else ONNX Runtime."""
+
+    name = "openvino"
+
+    def compile(self, model: SerializedModel, options: EngineOptions) -> EngineProgram:
+        """See ``Engine.compile``."""
+        from windfall.runtime.openvino import OpenVino
+
+        device = choose_device(options.compute_units, options.device, "openvino")
+        keys = [device.key, "CPU"] if device.engine == "openvino" else ["CPU"]
+        for key in keys:
+            try:
+                return OpenVino(key).compile(model, options)
+            except EngineError as error:
+                LOG.info("%s", error)
+            if key != "CPU":
+                report_unusable(device, options.device, strict=options.strict)
+        LOG.info("ONNX Runtime runs the model")
+        return OnnxRuntime().compile(model, replace(options, device="cpu"))
+
+
+class Auto:
+    """The faster engine, found by running both; on a device other than the processor, the engine that has it."""
+
+    name = "auto"
+
+    def compile(self, model: SerializedModel, options: EngineOptions) -> EngineProgram:
+        """See ``Engine.compile``."""
+        device = choose_device(options.compute_units, options.device, "auto")
+        if device.name != "cpu":
+            return (Preferred() if device.engine == "openvino" else OnnxRuntime()).compile(model, options)
+        from windfall.runtime.openvino import has_openvino
+
+        if model.is_compressed or not has_openvino():
+            return OnnxRuntime().compile(model, options)
+        return _faster(model, options)
+
+
+def faster_engine(model: SerializedModel, options: EngineOptions) -> Choice | None:
+    """Return which engine ``Auto`` takes for a graph on the processor; None if there is no choice."""
+    from windfall.runtime.openvino import has_openvino
+
+    if model.is_compressed or not has_openvino():
+        return None
+    return remembered(choice_key(model, options)) or _faster(model, options).choice
+
+
+def _faster(model: SerializedModel, options: EngineOptions) -> EngineProgram:
+    """Return the program of the faster engine: as remembered, or timed now."""
+    key = choice_key(model, options)
+    choice = remembered(key)
+    if choice is not None:
+        engine = Preferred() if choice.engine == "openvino" else OnnxRuntime()
+        return _chosen(engine.compile(model, options), choice)
+    import onnx
+
+    proto = onnx.ModelProto.FromString(model.proto)
+    reason = _untimed(proto.graph)
+    if reason is not None:
+        choice = Choice("onnxruntime", reason, {})
+        program = _chosen(OnnxRuntime().compile(model, options), choice)
+    else:
+        program, choice = _timed(model, options, proto)
+        LOG.info("%s runs the model: %s", choice.engine, choice.reason)
+    # A small model, too: to count its work takes onnx, which a later start does without.
+    remember(key, choice)
+    return program
+
+
+def _untimed(graph: "onnx.GraphProto") -> str | None:
+    """Return why ONNX Runtime is to be taken without timing, None if it is not."""
+    from windfall.runtime.work import multiplications, weight_count
+
+    if weight_count(graph) > MOST_WEIGHTS:
+        return "the model is large, and OpenVINO would hold its weights twice"
+    return "the model is small" if multiplications(graph) < LEAST_WORK else None
+
+
+def _chosen(program: EngineProgram, choice: Choice) -> EngineProgram:
+    program.choice = choice
+    return program
+
+
+def _timed(model: SerializedModel, options: EngineOptions, proto: "onnx.ModelProto") -> tuple[EngineProgram, Choice]:
+    """Compile a graph with both engines, and return the faster program."""
+    from windfall.runtime.openvino import OpenVino
+
+    programs: dict[str, EngineProgram] = {"onnxruntime": OnnxRuntime().compile(model, options)}
+    feeds = sample_feeds(proto.graph)
+    try:
+        if feeds is None:
+            raise EngineError("the shapes of its inputs are known only at run time")
+        programs["openvino"] = OpenVino().compile(model, options)
+        results = {name: program.run(feeds) for name, program in programs.items()}
+    except EngineError as error:
+        return _decided(programs, "onnxruntime", str(error), {})
+    # Sums that are rounded to 8 bits differ by whole steps; there results are compared on the samples.
+    if not model.is_quantized and not _agree(results["onnxruntime"], results["openvino"]):
+        return _decided(programs, "onnxruntime", "OpenVINO gives other numbers", {})
+    runs = {name: partial(program.run, feeds) for name, program in programs.items()}
+    times = best_times(runs, time.perf_counter() + BUDGET)
+    ratio = times["onnxruntime"] / times["openvino"]
+    name = "openvino" if ratio >= _GAIN else "onnxruntime"
+    return _decided(programs, name, f"OpenVINO is {ratio:.2f} times as fast as ONNX Runtime", times)
+
+
+def _decided(
+    programs: Mapping[str, EngineProgram], engine: str, reason: str, seconds: Mapping[str, float]
+) -> tuple[EngineProgram, Choice]:
+    choice = Choice(engine, reason[:300], {name: round(time * 1000, 4) for name, time in seconds.items()})
+    return _chosen(programs[engine], choice), choice
+
+
+def best_times(runs: Mapping[str, Callable[[], object]], deadline: float) -> dict[str, float]:
+    """Return the seconds of the fastest run of each, in turns until the deadline; each runs at least once."""
+    best = dict.fromkeys(runs, float("inf"))
+    for turn in range(_ROUNDS):
+        for name in sorted(runs, reverse=turn % 2 == 1):
+            time.sleep(_PAUSE)
+            # The first run after a pause wakes the threads; it is not the fastest of several.
+            for _ in range(3 if turn else 2):
+                best[name] = min(best[name], _seconds(runs[name]))
+                if time.perf_counter() > deadline:
+                    break
+        if time.perf_counter() > deadline:
+            break
+    return best
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _agree(one: list[NDArray[Any]], other: list[NDArray[Any]]) -> bool:
+    return all(map(_close, one, other))
+
+
+def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    if one.dtype.kind != "f":
+        return one.shape == other.shape
+    largest = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    return one.shape == other.shape and np.allclose(one, other, _RELATIVE, _ABSOLUTE * largest, equal_nan=True)

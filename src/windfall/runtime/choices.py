@@ -1,0 +1,109 @@
+"""Remember which engine was faster for a graph: in this process, and beside the compiled graphs in the cache.
+
+An entry is a line of JSON of about a hundred bytes. Whatever is wrong with one, the engines are timed again.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from windfall.errors import WindfallError
+from windfall.runtime.cache import cache_folder
+from windfall.runtime.engine import EngineOptions, available_cores
+from windfall.runtime.serialized import SerializedModel
+from windfall.spec.writing import write_file
+
+SUFFIX = ".engine"
+_MOST_ENTRIES = 2000
+_LONGEST_ENTRY = 1000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which engine runs a graph, and why.
+
+    Attributes:
+        engine: Its name.
+        reason: Why, in words.
+        milliseconds: What one run took with each engine; empty where none was timed.
+    """
+
+    engine: str
+    reason: str
+    milliseconds: Mapping[str, float]
+
+
+def choice_key(model: SerializedModel, options: EngineOptions) -> str:
+    """Return the name of the entry for a graph on this machine, with these engines and as many threads."""
+    digest = hashlib.sha256(model.proto)
+    digest.update(repr((options.threads, options.streams, available_cores(), platform.machine(), _versions())).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    return tuple(_version(name) for name in ("windfall", "onnxruntime", "openvino"))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+_IN_PROCESS: dict[tuple[Path | None, str], Choice] = {}
+_MOST_IN_PROCESS = 4096
+
+
+def remembered(key: str) -> Choice | None:
+    """Return what was chosen before; None if nothing was, or the entry is damaged."""
+    folder = cache_folder()
+    known = _IN_PROCESS.get((folder, key))
+    if known is not None:
+        return known
+    choice = None if folder is None else _read(folder / f"{key}{SUFFIX}")
+    if choice is not None:
+        _IN_PROCESS[folder, key] = choice
+    return choice
+
+
+def remember(key: str, choice: Choice) -> None:
+    """Keep a choice; where the cache cannot be written, for this process alone."""
+    if len(_IN_PROCESS) >= _MOST_IN_PROCESS:
+        _IN_PROCESS.clear()
+    folder = cache_folder()
+    _IN_PROCESS[folder, key] = choice
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(folder / f"{key}{SUFFIX}", json.dumps(asdict(choice)).encode())
+        _drop_oldest(folder)
+    except (OSError, WindfallError):
+        return
+
+
+def _read(path: Path) -> Choice | None:
+    try:
+        with path.open("rb") as file:
+            entry = json.loads(file.read(_LONGEST_ENTRY))
+        times = {str(name): float(time) for name, time in entry["milliseconds"].items()}
+        choice = Choice(entry["engine"], str(entry["reason"]), times)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return choice if choice.engine in ("onnxruntime", "openvino") else None
+
+
+def _drop_oldest(folder: Path) -> None:
+    entries = list(folder.glob(f"*{SUFFIX}"))
+    if len(entries) <= _MOST_ENTRIES:
+        return
+    entries.sort(key=lambda path: path.stat().st_mtime)
+    for path in entries[: _MOST_ENTRIES // 2]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""Inputs to time a graph with."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def sample_feeds(graph: "onnx.GraphProto") -> dict[str, NDArray[Any]] | None:
+    """Return a value for each input of a graph: random numbers of 0 to 1; zeros for whole numbers, maybe indices.
+
+    Returns:
+        None where an input has a size that is known only at run time, or is not of numbers.
+    """
+    feeds = {}
+    random = np.random.default_rng(0)
+    for value in graph.input:
+        tensor = value.type.tensor_type
+        dims = [dim.dim_value for dim in tensor.shape.dim]
+        dtype = _TYPES.get(tensor.elem_type)
+        if dtype is None or 0 in dims:
+            return None
+        zeros: NDArray[Any] = np.zeros(dims, dtype)
+        feeds[value.name] = random.random(dims).astype(dtype) if zeros.dtype.kind == "f" else zeros
+    return feeds
+
+
+_TYPES: Mapping[int, type] = {
+    1: np.float32,
+    2: np.uint8,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+    10: np.float16,
+    11: np.float64,
+}
+"""By the numbers of ``TensorProto.DataType``."""

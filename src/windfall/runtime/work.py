@@ -1,0 +1,53 @@
+"""How much a graph computes, and holds: the multiplications of its convolutions and products, and its weights."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx
+
+from windfall.runtime.values import Values
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+def multiplications(graph: onnx.GraphProto) -> int:
+    """Return how many multiplications one run takes; sizes that are not known, and bodies of loops, do not count."""
+    counted = [node for node in graph.node if node.op_type in _COUNTS]
+    if not counted:
+        return 0
+    shapes = {name: dims or (0,) for name, dims in Values(graph).shapes.items()}
+    return sum(_COUNTS[node.op_type](node, shapes) for node in counted)
+
+
+def weight_count(graph: onnx.GraphProto) -> int:
+    """Return how many numbers the constants of a graph have together."""
+    return sum(math.prod(tensor.dims) for tensor in graph.initializer)
+
+
+def _convolution(node: onnx.NodeProto, shapes: Shapes) -> int:
+    # Each output element is a sum over a filter: W is [C_out, C_in / groups, *kernel].
+    return _count(node.output[0], shapes) * math.prod(shapes.get(node.input[1], (0,))[1:])
+
+
+def _transposed(node: onnx.NodeProto, shapes: Shapes) -> int:
+    # Each input element is spread over a filter: W is [C_in, C_out / groups, *kernel].
+    return _count(node.input[0], shapes) * math.prod(shapes.get(node.input[1], (0,))[1:])
+
+
+def _product(node: onnx.NodeProto, shapes: Shapes) -> int:
+    # Each output element is a sum over the last axis of A; Gemm may say that it is the first.
+    dims = shapes.get(node.input[0], (0,))
+    transposed = any(each.name == "transA" and each.i for each in node.attribute)
+    return _count(node.output[0], shapes) * (dims[0] if transposed else dims[-1])
+
+
+def _count(name: str, shapes: Shapes) -> int:
+    return math.prod(shapes.get(name, (0,)))
+
+
+_COUNTS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
+    "Conv": _convolution,
+    "ConvTranspose": _transposed,
+    "Gemm": _product,
+    "MatMul": _product,
+}
