@@ -61,9 +61,12 @@ docs: $(VENV)/.develop ## Generate the reference pages and build docs/_build/htm
 
 bench: $(VENV)/.develop $(BENCH_VENV)/.ready ## Measure: latency, loading, memory, states, classical models
 	$(PY) benchmarks/latency.py $(ARGS)
+	$(PY) benchmarks/engines.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/states.py
 	$(PY) benchmarks/packages.py
+	$(PY) benchmarks/shapes.py
+	$(PY) benchmarks/custom.py
 	$(BENCH_VENV)/$(BIN)/python benchmarks/classical.py
 
 conformance: $(CONFORMANCE_VENV)/.ready ## Run coremltools' own tests on windfall

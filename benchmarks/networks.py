@@ -50,6 +50,43 @@ def resnet50() -> nn.Module:
     return nn.Sequential(*layers, *head)
 
 
+class InvertedResidual(nn.Module):
+    """A 1x1 convolution to more channels, a 3x3 one of each channel, a 1x1 one back (Sandler et al., 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expand: int) -> None:
+        super().__init__()
+        inner = inputs * expand
+        self.same = stride == 1 and inputs == outputs
+        self.convolutions = nn.Sequential(
+            *(_conv(inputs, inner, 1) if expand > 1 else []),
+            *_conv(inner, inner, 3, stride, groups=inner),
+            nn.Conv2d(inner, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.convolutions(x)
+        return x + y if self.same else y
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU6()]
+
+
+def mobilenet_v2() -> nn.Module:
+    """MobileNetV2 with a softmax over 1,000 classes: 3.5 M weights."""
+    layers, inputs = _conv(3, 32, 3, 2), 32
+    for expand, outputs, blocks, stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+    ):  # fmt: skip
+        for block in range(blocks):
+            layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expand))
+            inputs = outputs
+    layers += _conv(inputs, 1280, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, 1000), nn.Softmax(1))
+
+
 def style_network() -> nn.Module:
     """The network of the style transfer example: 1.68 M weights."""
     spec = importlib.util.spec_from_file_location("style_network", STYLE)
@@ -61,7 +98,7 @@ def style_network() -> nn.Module:
     return module.StyleNetwork()  # type: ignore[no-any-return]  # loaded by path
 
 
-NETWORKS = {"resnet50": (resnet50, 224), "style": (style_network, 256)}
+NETWORKS = {"resnet50": (resnet50, 224), "mobilenet": (mobilenet_v2, 224), "style": (style_network, 256)}
 
 
 def _vary_normalization(network: nn.Module) -> None:

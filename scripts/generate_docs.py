@@ -20,7 +20,7 @@ import onnx
 from windfall.cli.main import cli
 from windfall.lowering.classical import context as classical_context
 from windfall.lowering.classical.models import LOWERINGS as CLASSICAL_LOWERINGS
-from windfall.lowering.gaps import BUILT_IN, unsupported
+from windfall.lowering.gaps import BUILT_IN
 from windfall.lowering.ml_program import compression, scope
 from windfall.lowering.ml_program import context as program_context
 from windfall.lowering.ml_program import operators as program_operators
@@ -107,13 +107,16 @@ def command_line_page() -> str:
 
 
 def contexts() -> Iterator[click.Context]:
-    """Give the context in which click prints the help of the program, then that of each of its commands."""
+    """Give the context in which click prints the help of the program, then that of each command and of its parts."""
     program = click.Context(cli, info_name="windfall", terminal_width=100, **cli.context_settings)
     yield program
     for name in cli.list_commands(program):
         command = cli.get_command(program, name)
         assert command is not None, name
-        yield click.Context(command, info_name=name, parent=program)
+        context = click.Context(command, info_name=name, parent=program)
+        yield context
+        parts = command.commands if isinstance(command, click.Group) else {}
+        yield from (click.Context(part, info_name=title, parent=context) for title, part in parts.items())
 
 
 def models_page() -> str:
@@ -165,11 +168,9 @@ def _packed_cells(_kind: str) -> tuple[str, ...]:
     return "yes", text, "that of the model", "`custom/test_packed.py`"
 
 
-def _custom_cells(kind: str) -> tuple[str, ...]:
-    spec = Model_pb2.Model()
-    getattr(spec, kind).SetInParent()
-    (gap,) = unsupported(spec)
-    return "no", _escaped(gap.partition(": ")[2]), "", ""
+def _custom_cells(_kind: str) -> tuple[str, ...]:
+    text = "Is computed by [a class of yours](custom.md), alone or in a pipeline."
+    return "with a class", text, "none", "`custom/test_custom_models.py`"
 
 
 MODEL_GROUPS: tuple[tuple[tuple[str, ...], Callable[[str], tuple[str, ...]]], ...] = (

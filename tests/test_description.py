@@ -267,13 +267,13 @@ def test_dependencies_and_unsupported_parts_are_named() -> None:
     description = described(pipelineClassifier=pipeline())
     assert description.dependencies == (
         Dependency("built-in model", "visionFeaturePrint", "vision"),
-        Dependency("custom model", "Mine", "model1/own", "does"),
+        Dependency("custom model", "Mine", "model1/own", "does", registered=False),
         Dependency("linked model", "other.mlmodelc", "model2"),
     )
     # How to run them all the same follows.
     starts = (
         "model 'vision': type visionFeaturePrint: needs a model that is part of Apple's operating systems",
-        "model 'model1/own': type customModel: needs a class of the app that it was made for",
+        "model 'model1/own': type customModel: needs a class of yours: @windfall.custom_model(CLASS_NAME)",
         (
             "model 'model2': type linkedModel: needs the model file 'other.mlmodelc'; "
             "allow its folder: load(..., linked_models=FOLDER) or --linked-models FOLDER"
@@ -286,7 +286,7 @@ def test_dependencies_and_unsupported_parts_are_named() -> None:
 def test_custom_layers_are_dependencies() -> None:
     spec = layer_spec("custom", np.zeros(2), className="Mine", description="adds")
     description = windfall.load(spec).description
-    assert description.dependencies == (Dependency("custom layer", "Mine", "layer", "adds"),)
+    assert description.dependencies == (Dependency("custom layer", "Mine", "layer", "adds", registered=False),)
     assert "'layer' (custom, className 'Mine')" in description.unsupported[0]
     assert "Mine" in str(description)
 

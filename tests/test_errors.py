@@ -113,7 +113,7 @@ def test_a_message_of_another_type():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"engine": "abacus"}, "engine is 'abacus', must be one of: auto, onnxruntime"),
+        ({"engine": "abacus"}, "engine is 'abacus', must be one of: auto, onnxruntime, openvino"),
         (
             {"compute_units": "tpu"},
             "compute_units is 'tpu', must be one of: all, cpu_only, cpu_and_gpu, cpu_and_ne",
@@ -131,8 +131,9 @@ def test_all_layers_that_cannot_be_run_are_named_at_once():
     spec.neuralNetwork.layers[0].custom.className = "Swish"
     spec.neuralNetwork.layers[2].ClearField("activation")
     assert run_error(spec, {"x0": np.zeros(3)}, UnsupportedError) == (
-        "the model has 2 layers that cannot be run: 'a' (custom, className 'Swish': custom layers are not supported "
-        "yet); 'c' (type not set: its type is unknown to this version); see all with: windfall inspect MODEL --layers"
+        "the model needs classes of yours: custom layer 'Swish' ('a'); register them with "
+        "@windfall.custom_layer(NAME), or give them to load(..., custom_layers={NAME: CLASS}); besides, it cannot run "
+        "layer 'c' (type not set): its type is unknown to this version; see all with: windfall inspect MODEL"
     )
 
 

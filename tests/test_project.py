@@ -25,6 +25,10 @@ def requirements(name: str) -> dict[str, str]:
     return {package: version for package, _, version in pins}
 
 
+OPTIONAL = {"pyarrow"}
+"""What is imported only where the user has it."""
+
+
 def dependencies() -> dict[str, str]:
     """Return the oldest release of each runtime dependency that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -42,7 +46,7 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 
 def test_every_library_that_the_code_imports_is_a_dependency() -> None:
-    declared = {IMPORT_NAMES.get(name, name) for name in dependencies()}
+    declared = {IMPORT_NAMES.get(name, name) for name in dependencies()} | OPTIONAL
     assert imported() <= declared | set(sys.stdlib_module_names) | {"windfall"}
 
 

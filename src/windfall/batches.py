@@ -1,15 +1,21 @@
 """Many predictions of one model."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from windfall.errors import FeatureError
+from windfall.errors import FeatureError, UnsupportedError
 from windfall.features.binding import GraphShapes
 from windfall.features.rows import Feeds, RowBinder, collate, rows_of
 from windfall.runtime.engine import available_cores
+from windfall.spec.networks import has_custom_layers
+from windfall.streams.items import ItemReader
+from windfall.streams.parts import in_parts
+from windfall.streams.running import stream
+from windfall.streams.settings import ON_ERROR, Settings
+from windfall.text import brief
 
 if TYPE_CHECKING:
     from windfall.model import Model
@@ -18,27 +24,63 @@ MANY_ROWS = 256
 """So many rows are worth streams, and a graph that is made for many."""
 _MOST_ROWS = 65_536
 """So many rows at most are computed at once: inner values of a graph may be many times as large as its inputs."""
+_MOST_ITEMS = 64
+"""So many items at most are given to code of the user's at once: they all are read before."""
+_MOST_STREAMS = 1024
 
 
-def predict_batch(
-    model: "Model", inputs: Mapping[str, Any] | Iterable[Mapping[str, Any]]
-) -> dict[str, Any] | list[dict[str, Any]]:
+def predict_batch(model: "Model", inputs: Any, settings: Settings) -> dict[str, Any] | list[Any] | Iterator[Any]:
     """Run a model for many inputs; see ``Model.predict_batch``."""
+    _check(settings)
     table = _as_table(inputs)
     if table is not None:
-        return _predict_table(model, table)
-    return _predict_each(model, inputs)
-
-
-def _predict_each(model: "Model", inputs: Any) -> list[dict[str, Any]]:
+        return _predict_table(model, table, settings)
     if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable) or getattr(inputs, "ndim", 1) == 0:
         raise FeatureError(
             f"the inputs are of type {type(inputs).__name__}, must be a dictionary of columns or a list of dictionaries"
         )
+    results = run_items(model, inputs, settings)
+    is_list = hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")
+    return list(results) if is_list else results
+
+
+def _check(settings: Settings) -> None:
+    if settings.on_error not in ON_ERROR:
+        raise FeatureError(f"on_error is {brief(settings.on_error)}, must be one of: {', '.join(ON_ERROR)}")
+    streams = settings.streams
+    is_count = isinstance(streams, int) and not isinstance(streams, bool) and 1 <= streams <= _MOST_STREAMS
+    if streams is not None and not is_count:
+        raise UnsupportedError(
+            f"streams is {brief(streams)}, must be 1 to {_MOST_STREAMS}, or None for as many as are fastest"
+        )
+
+
+def run_items(model: "Model", items: Iterable[Any], settings: Settings) -> Generator[Any, None, None]:
+    """Return a generator of what a model gives for each item.
+
+    Raises:
+        FeatureError: The model keeps states, or ``fit`` is unknown.
+        UnsupportedError: The model is of a type that cannot be run.
+    """
     binder = model._binder
-    if not isinstance(binder, RowBinder) or binder.single:
-        return [model.predict(row) for row in inputs]
-    return [result for part in _parts(inputs) for result in _predict_rows(model, binder, part)]
+    if binder.states:
+        raise FeatureError(
+            f"the model keeps the states {', '.join(map(repr, binder.states))}: a prediction depends on those before "
+            "it; call predict for one after another, with state = model.make_state()"
+        )
+    reader = ItemReader(model, settings.fit)
+    if isinstance(binder, RowBinder) and not binder.single:
+        return in_parts(items, lambda rows: _predict_rows(model, binder, rows), reader, settings, _MOST_ROWS)
+    if _has_own_code(model):
+        return in_parts(items, model._predict_rows, reader, settings, _MOST_ITEMS)
+    return stream(model, items, settings)
+
+
+def _has_own_code(model: "Model") -> bool:
+    """Whether parts of a model are code of the user's, which need not bear several threads."""
+    from windfall.model import Model
+
+    return type(model)._predict_rows is not Model._predict_rows or has_custom_layers(model._opened.spec)
 
 
 def _as_table(inputs: Any) -> Mapping[str, Any] | None:
@@ -52,29 +94,23 @@ def _as_table(inputs: Any) -> Mapping[str, Any] | None:
     return {name: column.to_numpy() if hasattr(column, "to_numpy") else column for name, column in columns.items()}
 
 
-def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    part: list[Mapping[str, Any]] = []
-    for row in rows:
-        part.append(row)
-        if len(part) == _MOST_ROWS:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
 def _predict_rows(model: "Model", binder: RowBinder, rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         binder.check_known(row)
     return binder.split(_compute(model, binder, collate(rows, binder.inputs), len(rows)), len(rows))
 
 
-def _predict_table(model: "Model", table: Mapping[str, Any]) -> dict[str, Any]:
+def _predict_table(model: "Model", table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    if settings.on_error != "raise":
+        raise FeatureError(
+            f"on_error is {settings.on_error!r}, must be 'raise' for a table, whose columns have a value for each row; "
+            "give a list of dictionaries"
+        )
     binder = model._binder
     rows = rows_of(table, binder.inputs)
     if not isinstance(binder, RowBinder) or binder.single:
-        results = [model.predict({name: column[row] for name, column in table.items()}) for row in range(rows)]
-        return _stacked(results, binder.outputs)
+        items = [{name: column[row] for name, column in table.items()} for row in range(rows)]
+        return _stacked(list(run_items(model, items, settings)), binder.outputs)
     return _compute(model, binder, table, rows)
 
 

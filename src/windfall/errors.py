@@ -8,6 +8,7 @@
     +-- UnsupportedError   a valid model asks for what windfall has not
     +-- FeatureError       a value given to ``predict``, or by a function of the user's, does not fit the description
     +-- EngineError        the engine failed to compile or to run the graph
+    +-- FetchError         a model cannot be downloaded, or is not what it should be
 
 Each message is one line: the thing, the value, the rule and the way out.
 """
@@ -35,3 +36,7 @@ class FeatureError(WindfallError):
 
 class EngineError(WindfallError):
     """The engine failed to compile or to run a graph."""
+
+
+class FetchError(WindfallError):
+    """A model cannot be downloaded, is not the one that its checksum names, or cannot be kept."""

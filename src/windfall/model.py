@@ -1,123 +1,56 @@
-"""Load a model, describe it, run it."""
+"""A model: describe it, run it, save it."""
 
-import copy
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from windfall.batches import predict_batch
+from windfall.compiled import CompiledModel
+from windfall.custom.customs import Customs
+from windfall.custom.registry import Classes
 from windfall.errors import FeatureError, FormatError
 from windfall.features.binding import Binder
 from windfall.features.networks import NetworkBinder
 from windfall.features.programs import ProgramBinder
 from windfall.features.rows import RowBinder
+from windfall.flexible import Flexible, compile_listed, most_programs
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
-from windfall.runtime.engine import EngineOptions, Program, checked_options, engine_named
+from windfall.runtime.engine import EngineOptions, EngineProgram, Program, engine_named
+from windfall.runtime.profiling import profile_program
 from windfall.runtime.serialized import SerializedModel
-from windfall.spec.modelfile import ModelFile, from_spec, read_model_file
+from windfall.spec.modelfile import ModelFile
+from windfall.spec.networks import has_custom_layers
 from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
 from windfall.spec.package import write_package
-from windfall.spec.pipelines import CLASSICAL, PIPELINES, is_closed
+from windfall.spec.pipelines import CLASSICAL, PIPELINES, all_members, is_closed
 from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.rowforms import MANY
 from windfall.spec.writing import write_file
 from windfall.state import State
+from windfall.streams import Settings
+from windfall.streams.programs import Batching
 
 if TYPE_CHECKING:
-    import onnx
     import onnx_ir as ir
 
-    from windfall.custom.extractors import Function
-    from windfall.custom.linked import Folders, LinkedFolders
+    from windfall.custom.linked import LinkedFolders
     from windfall.description import ModelDescription
     from windfall.lowering import InputShapes
+    from windfall.quantization.activations.arithmetic import Int8
 
-_Shapes = tuple[tuple[str, tuple[int | str, ...]], ...]
-_MOST_PROGRAMS = 8
+Key = tuple[tuple[tuple[str, tuple[int | str, ...]], ...], tuple[str, ...] | None]
+"""The shapes and the outputs that a program is for."""
 _BINDERS: Mapping[str | None, Callable[[ModelFile, str], Binder]] = {
     **dict.fromkeys(NEURAL_NETWORK_TYPES, NetworkBinder),
     "mlProgram": ProgramBinder,
     **dict.fromkeys((*CLASSICAL, *PIPELINES), RowBinder),
 }
-
-
-def load(
-    model: str | os.PathLike[str] | Any,
-    *,
-    compute_units: str = "all",
-    threads: int | None = None,
-    engine: str = "auto",
-    function: str = "",
-    feature_extractor: "Function | Mapping[str, Function] | None" = None,
-    linked_models: "Folders | None" = None,
-) -> "Model":
-    """Load a Core ML model.
-
-    The file is parsed and checked at once; the model is compiled on its first prediction.
-
-    Args:
-        model: The path of an ``.mlmodel``, ``.mlpackage`` or ``.mlmodelc``, or a ``Model`` protobuf message (what
-            coremltools calls a spec).
-        compute_units: The devices that may be used: ``all``, ``cpu_only``, ``cpu_and_gpu`` or ``cpu_and_ne``.
-        threads: How many threads one prediction may use; None for all cores.
-        engine: What computes: ``auto`` or ``onnxruntime``.
-        function: The function of an ML program to run; its own default where none is named.
-        feature_extractor: What stands for models that are part of Apple's systems, such as ``visionFeaturePrint``:
-            a function, or a mapping to functions from types or from names of members. A function is given the value of
-            the member's input, and returns that of its output; several are dictionaries by name.
-        linked_models: The folder, or folders, in which models may lie that this one links to; none by default.
-
-    Raises:
-        FormatError: The file, or one that it links to, is missing, is no Core ML model or is damaged.
-        UnsupportedError: An argument has a value that windfall does not know, or that is of no use to the model.
-    """
-    options = checked_options(threads, compute_units)
-    engine_named(engine)
-    is_path = isinstance(model, str | os.PathLike)
-    file = read_model_file(model) if is_path else from_spec(model)
-    links = None if linked_models is None else _linked_folders(linked_models)
-    if feature_extractor is None:
-        return Model(file, options, engine, function, links)
-    from windfall.custom.staged import StagedModel
-
-    return StagedModel(file, options, engine, function, links, feature_extractor)
-
-
-def _linked_folders(folders: "Folders") -> "LinkedFolders":
-    from windfall.custom.linked import LinkedFolders
-
-    return LinkedFolders(folders)
-
-
-class CompiledModel:
-    """A model compiled for one set of input shapes and outputs.
-
-    Attributes:
-        outputs: The names of the values that it computes.
-        program: What runs it.
-    """
-
-    def __init__(self, outputs: list[str], program: Program, lower: "Callable[[], ir.Model]") -> None:
-        self.outputs = outputs
-        self.program = program
-        self._lower = lower
-
-    @cached_property
-    def graph(self) -> "ir.Model":
-        """The graph after all rewrites; made anew when it is first asked for, as a program does without it."""
-        return self._lower()
-
-    @property
-    def onnx(self) -> "onnx.ModelProto":
-        """The ONNX model, complete with its weights."""
-        from onnx_ir import to_proto
-
-        return to_proto(self.graph)
 
 
 class Model:
@@ -130,13 +63,18 @@ class Model:
         engine: str,
         function: str = "",
         links: "LinkedFolders | None" = None,
+        classes: Classes | None = None,
     ) -> None:
         self._file = file
         self._links = links
+        self._classes = classes or Classes()
         self._function = function
         self._options = options
         self._engine = engine
-        self._programs: OrderedDict[tuple[_Shapes, tuple[str, ...] | None], CompiledModel] = OrderedDict()
+        self._programs: OrderedDict[Key, CompiledModel] = OrderedDict()
+        self._batching = Batching()
+        self._flexible = Flexible()
+        self._int8: Int8 | None = None
         self._lock = threading.Lock()
         if links is not None:  # a file that is missing is to show now
             _ = self._opened
@@ -148,7 +86,8 @@ class Model:
         """What the model takes and gives, who made it, what it weighs; prints as a table."""
         from windfall.description import describe  # predictions do without it
 
-        return describe(self._file, lambda: self._opened, self._provided)
+        with self._customs.at_work():
+            return describe(self._file, lambda: self._opened, self._provided)
 
     @property
     def spec(self) -> Any:
@@ -174,6 +113,19 @@ class Model:
             FormatError: A layer breaks a rule of the specification.
         """
         return self._compiled(self._binder.default_shapes(), None)
+
+    def compile_sizes(self) -> list[CompiledModel]:
+        """Compile the model for all sizes that its inputs list, ahead of the first prediction of each.
+
+        Returns:
+            One program, where it serves all sizes, those of ranges too; else one for each size that is listed, and for
+            a range the one of the default size. No more of them stay in memory than ``WINDFALL_PROGRAMS`` says.
+
+        Raises:
+            UnsupportedError: Some layers cannot be run; the error names all of them.
+            FormatError: A layer breaks a rule of the specification.
+        """
+        return list(compile_listed(self))
 
     @property
     def state_names(self) -> list[str]:
@@ -218,30 +170,54 @@ class Model:
         """
         feeds = self._binder.feeds(inputs)
         wanted = None if outputs is None else self._binder.checked_outputs(outputs)
-        compiled = self._compiled(self._binder.graph_shapes(feeds), wanted)
+        compiled = self._flexible.compiled(self, feeds, wanted)
         tensors = compiled.program.run(feeds, self._binder.checked_state(state))
         return self._binder.results(compiled.outputs, tensors, wanted)
 
+    @overload
+    def predict_batch(self, inputs: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    @overload
     def predict_batch(
-        self, inputs: Mapping[str, Any] | Iterable[Mapping[str, Any]]
-    ) -> dict[str, Any] | list[dict[str, Any]]:
-        """Run the model for many inputs; classical models and pipelines of them compute all at once.
+        self, inputs: Sequence[Any], *, streams: int | None = ..., on_error: str = ..., fit: str = ...
+    ) -> list[Any]: ...
+
+    @overload
+    def predict_batch(
+        self, inputs: Iterable[Any], *, streams: int | None = ..., on_error: str = ..., fit: str = ...
+    ) -> dict[str, Any] | list[Any] | Iterator[Any]: ...
+
+    def predict_batch(
+        self, inputs: Any, *, streams: int | None = None, on_error: str = "raise", fit: str = "centerCrop"
+    ) -> dict[str, Any] | list[Any] | Iterator[Any]:
+        """Run the model for many inputs, side by side; classical models and pipelines of them compute all at once.
 
         Args:
             inputs: Either a table: for each input a list or an array with a value for each prediction, arrays stacked
-                along a new first axis; a data frame is one, too. Or the inputs of each prediction, as for ``predict``.
+                along a new first axis; a data frame is one, too. Or a list, a generator or another iterable with the
+                inputs of each prediction, as for ``predict``; for a model of one image input with Pillow images of any
+                size or paths of pictures, too.
+            streams: How many predictions of a network or an ML program run at once, with one thread each; 1 for one at
+                a time with all threads. None for what is fastest: it is measured on the first of a longer batch.
+            on_error: What becomes of an input that fails: ``raise`` its error, behind the results of those before;
+                ``return`` the error in its place; or ``skip`` it.
+            fit: How Pillow images that are not in a dictionary, and files, are brought to the model's size:
+                ``centerCrop``, ``scaleFit`` or ``scaleFill``.
 
         Returns:
             For a table, a table: an array for each output, its first axis the predictions; a classifier's
             probabilities as a dictionary with an array for each label; lists of pictures, of other dictionaries and of
-            sequences. Else a list with what ``predict`` returns for each.
+            sequences. For a list, a list with what ``predict`` returns for each. For another iterable, an iterator
+            over that: inputs are asked for a few ahead, so that there may be any number of them, in the thread that
+            asks for results. Its ``close`` ends the batch early.
 
         Raises:
-            FeatureError: The columns of a table differ in length, or a value does not fit its description.
+            FeatureError: The columns of a table differ in length, a value does not fit its description, or the model
+                keeps states.
             UnsupportedError: The model has parts that cannot be run; the error names all of them.
             FormatError: A part of the model breaks a rule of the specification.
         """
-        return predict_batch(self, inputs)
+        return predict_batch(self, inputs, Settings(streams, on_error, fit))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a file or a package; it appears there whole or not at all.
@@ -260,16 +236,31 @@ class Model:
             raise FormatError(f"{self._file.name} has weight files; save it to a path that ends in {PACKAGE_SUFFIX}")
         return write_file(path, self._file.serialized())
 
+    def _predict_rows(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what ``predict`` returns for each row, where the graph takes one at a time."""
+        if not has_custom_layers(self._opened.spec):
+            return [self.predict(row) for row in rows]
+        from windfall.custom.batches import predict_rows
+
+        return predict_rows(self, rows)
+
     def _of_file(self, file: ModelFile) -> "Model":
         """Return a model with the same options and functions of the user's, of another file; nothing is compiled."""
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         for name in dir(type(self)):
             if isinstance(getattr(type(self), name), cached_property):
                 vars(other).pop(name, None)
         other._file = file
         other._programs = OrderedDict()
+        other._batching = Batching()
+        other._flexible = Flexible()
+        other._int8 = None if self._int8 is None else self._int8.anew()
         other._lock = threading.Lock()
         return other
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled or copied; give the path, and load it where it is needed")
 
     def __repr__(self) -> str:
         return f"<windfall.Model {self._file.name!r}, {self._file.spec.WhichOneof('Type')}>"
@@ -292,42 +283,95 @@ class Model:
 
         return opened(self._file, self._links)
 
+    @cached_property
+    def _customs(self) -> Customs:
+        """Its custom components."""
+        return Customs(self._classes)
+
+    def _has_custom_models(self) -> bool:
+        """Whether a class of the user's is to stand for it, or for a member."""
+        try:
+            return any(member.WhichOneof("Type") == "customModel" for member in all_members(self._opened.spec))
+        except FormatError:  # of a model packed into it, which a prediction will be told
+            return False
+
     def _provided(self, _path: str, _kind: str) -> bool:
         """Tell whether a function of the user's stands for a member; see ``windfall.custom``."""
         return False
 
     def _compiled(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         """Return the program for some shapes and outputs; the least recently used is dropped where there are many."""
+        self._customs.refuse_to_wait(self._file.name)
         key = (tuple(shapes.items()), outputs)
         with self._lock:
             if key not in self._programs:
-                self._programs[key] = self._compile(shapes, outputs)
-                if len(self._programs) > _MOST_PROGRAMS:
-                    self._programs.popitem(last=False)
+                start = time.perf_counter()
+                self._keep(key, self._compile(shapes, outputs))
+                self._batching.compile_seconds = time.perf_counter() - start
             self._programs.move_to_end(key)
             return self._programs[key]
 
+    def _keep(self, key: Key, compiled: CompiledModel) -> None:
+        """Keep a program, in the place of the one that was not used for longest; the lock must be held."""
+        self._programs[key] = compiled
+        if len(self._programs) > most_programs():
+            self._programs.popitem(last=False)
+
+    def _drop(self, key: Key) -> None:
+        """Forget a program."""
+        with self._lock:
+            self._programs.pop(key, None)
+
     def _compile(self, shapes: "InputShapes", outputs: tuple[str, ...] | None) -> CompiledModel:
         names = list(self._binder.sources if outputs is None else self._binder.sources_of(outputs))
-        serialized = self._serialize(shapes, names)
         # What is made for many rows is run from several threads at once, each with some of the rows.
         is_stream = any(MANY in dims for dims in shapes.values())
         options = replace(self._options, threads=1) if is_stream else self._options
-        program = engine_named(self._engine).compile(serialized, options)
-        return CompiledModel(names, program, lambda: self._lower(shapes, names))
+        program = self._program_of(shapes, names, options)
+        if self._binder.serves_all(shapes):
+            assert isinstance(program, EngineProgram), program
+            program = self._flexible.guarded(self, program, outputs)
+        return CompiledModel(
+            names,
+            program,
+            lambda: self._lower(shapes, names),
+            lambda made, runs: profile_program(
+                made, self._file.name, lambda: self._serialize(shapes, names), options, runs
+            ),
+        )
+
+    def _program_of(self, shapes: "InputShapes", names: list[str], options: EngineOptions) -> Program:
+        engine = engine_named(self._engine)
+        if not has_custom_layers(self._opened.spec):
+            graph = self._serialize(shapes, names)
+            if not self._binder.serves_all(shapes):
+                return engine.compile(graph, options)
+            default = partial(self._serialize, self._binder.default_shapes(), names)
+            return self._flexible.compile(engine, graph, default, options)
+        from windfall.custom.missing import refuse_missing
+        from windfall.custom.program import compile_parts
+        from windfall.lowering.gaps import unsupported
+
+        with self._customs.at_work():
+            refuse_missing(self._file.name, self._opened.spec, unsupported(self._opened.spec))
+        return compile_parts(self._lower(shapes, names), self._customs, engine, options)
 
     def _serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
         """Return the graph for an engine: from the cache on disk, or lowered now."""
-        folder = cache_folder()
         file = self._opened
-        key = None if folder is None else entry_key(file, (tuple(shapes.items()), names, self._function))
+        # What the user's code gives may be another graph next time.
+        folder = None if has_custom_layers(file.spec) else cache_folder()
+        parts: tuple[object, ...] = (tuple(shapes.items()), names, self._function, self._options.weights)
+        if self._int8 is not None and folder is not None and file.folder is not None:
+            parts = (*parts, self._int8.key(self))
+        key = None if folder is None else entry_key(file, parts)
         if folder is None or key is None or file.folder is None:
             return self._lower_and_serialize(shapes, names)
         cache = CompileCache(folder)
         found = cache.get(key, file.folder)
         if found is None:
             found = self._lower_and_serialize(shapes, names)
-            cache.put(key, found)
+            cache.put(key, found, str(file.path and file.path.absolute()))
         return found
 
     def _lower_and_serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
@@ -336,7 +380,15 @@ class Model:
         return serialize(self._lower(shapes, names))
 
     def _lower(self, shapes: "InputShapes", names: list[str]) -> "ir.Model":
+        graph = self._lower_float(shapes, names)
+        if self._int8 is not None:
+            self._int8.quantize(self, graph, names)
+        return graph
+
+    def _lower_float(self, shapes: "InputShapes", names: list[str]) -> "ir.Model":
         # Imported only where a model is not in the cache: lowering needs all of onnx.
         from windfall.lowering import lower
 
-        return lower(self._opened, shapes, names, self._function)
+        with self._customs.at_work():
+            is_compressed = self._options.weights == "compressed"
+            return lower(self._opened, shapes, names, self._function, compressed=is_compressed)

@@ -43,3 +43,16 @@ def test_errors(run: Run, kept: Path) -> None:
     result = run("compile", "none.mlmodel")
     assert result.stderr == "Error: cannot open none.mlmodel: No such file or directory; check the path\n"
     assert run("compile", "array.mlmodel", "--function", "f").exit_code == 1
+
+
+def test_all_listed_sizes_are_compiled(run: Run, kept: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = windfall.shapes.enumerate(windfall.load(folder / "array.mlmodel"), "x0", [(2, 3), (4, 5)])
+    model.save(folder / "listed.mlmodel")
+    assert run("compile", "listed.mlmodel").exit_code == 0
+    assert len(list(kept.glob("*.onnx"))) == 2  # of the default size, and of all
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the model was lowered again")
+
+    monkeypatch.setattr(windfall.Model, "_lower", fail)
+    assert run("predict", "listed.mlmodel", "x0=[[1, 2, 3], [4, 5, 6]]").exit_code == 0

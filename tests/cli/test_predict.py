@@ -267,8 +267,8 @@ def test_threads_and_compute_units_reach_the_engine(run: Run, monkeypatch: pytes
     run("predict", "style.mlmodel", "cat.png", "--threads", 1, "--compute-units", "cpu-and-gpu")
     run("predict", "style.mlmodel", "cat.png")
     assert calls == [
-        {"threads": 1, "compute_units": "cpu_and_gpu", "function": "", "linked_models": None},
-        {"threads": None, "compute_units": "all", "function": "", "linked_models": None},
+        {"threads": 1, "compute_units": "cpu_and_gpu", "function": "", "linked_models": None, "weights": "expanded"},
+        {"threads": None, "compute_units": "all", "function": "", "linked_models": None, "weights": "expanded"},
     ]
 
 
@@ -359,7 +359,7 @@ def test_an_output_folder_that_cannot_be_made(run: Run, folder: Path) -> None:
 
 def test_a_model_that_cannot_be_run_says_why(run: Run, folder: Path) -> None:
     saved(layer_spec("custom", np.zeros(2), className="Mine"), folder / "custom.mlmodel")
-    assert "'layer' (custom, className 'Mine'" in error(run, "custom.mlmodel", "x0=[1, 2]")
+    assert "custom layer 'Mine' ('layer')" in error(run, "custom.mlmodel", "x0=[1, 2]")
 
 
 def test_models_that_cannot_be_read(run: Run) -> None:
@@ -404,3 +404,19 @@ def test_a_key_that_is_no_integer_is_refused(key: str, run: Run, folder: Path) -
 def test_a_dictionary_that_is_no_object_is_refused(run: Run, folder: Path) -> None:
     saved(vectorizer_spec("int64"), folder / "places.mlmodel")
     assert error(run, "places.mlmodel", "d=[1, 2]") == "input 'd' is [1, 2] (list), must be a dictionary of numbers"
+
+
+def test_weights_may_stay_as_they_are_stored(run: Run, folder: Path) -> None:
+    quantized = {"numberOfBits": 8, "linearQuantization": {"scale": [0.5], "bias": [-3.0]}}
+    codes = np.arange(32 * 32).astype(np.uint8)
+    weights = {"rawValue": codes.tobytes(), "quantization": quantized}
+    x = np.ones((1, 32), np.float32)
+    saved(layer_spec("innerProduct", x, inputChannels=32, outputChannels=32, weights=weights), folder / "q.mlmodel")
+    np.save(folder / "x.npy", x)
+    expected = (codes.reshape(32, 32) * 0.5 - 3).sum(1)
+    for way in ("expanded", "compressed"):
+        values = outputs(run, "q.mlmodel", "x0=x.npy", "--weights", way)["y0"]["values"]
+        np.testing.assert_allclose(np.ravel(values), expected, rtol=1e-6)
+    assert (
+        "'packed' is not one of 'expanded', 'compressed'" in run("predict", "q.mlmodel", "--weights", "packed").output
+    )

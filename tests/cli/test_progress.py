@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from windfall.cli.progress import SlowProgress
+from windfall.cli.progress import SlowDownload, SlowProgress
 
 
 def progress(total: int, seconds: float, terminal: bool = True) -> tuple[SlowProgress, io.StringIO]:
@@ -38,3 +38,27 @@ def test_the_bar_counts_and_steps_aside(capsys: pytest.CaptureFixture[str]) -> N
     assert "4/9" in written.getvalue()
     assert "result" not in written.getvalue()
     assert capsys.readouterr().out == "result\n" * 4
+
+
+@pytest.mark.parametrize("total", [2_000_000, None])
+def test_the_bar_of_a_download_shows_bytes(total: int | None) -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=80)
+    ticks: Iterator[float] = iter(range(100))
+    with SlowDownload(console, clock=lambda: next(ticks)) as shown:
+        shown(0, total)
+        assert not shown.shown
+        shown(500_000, total)
+        shown(1_000_000, total)
+        assert shown.shown
+        shown(2_000_000, total)
+    assert "2.0/2.0 MB" in written.getvalue()
+
+
+def test_a_download_that_is_there_at_once_has_no_bar() -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=80)
+    ticks: Iterator[float] = iter([0.0, 9.0])
+    with SlowDownload(console, clock=lambda: next(ticks)) as shown:
+        shown(10, 10)
+    assert written.getvalue() == ""

@@ -5,6 +5,7 @@ import numpy as np
 
 import windfall
 from tests.cli.conftest import Run, saved
+from tests.quantization.calibration.test_session import convolutions, photos
 from tests.quantization.test_quantize import network, stored_as
 
 
@@ -60,3 +61,23 @@ def test_errors(run: Run, folder: Path) -> None:
         result = run("quantize", "large.mlmodel", "small.mlmodel", "--select", given)
         assert result.exit_code == 2
         assert f"{given!r} must be a layer or a pattern, '=', and bits or none" in " ".join(result.stderr.split())
+
+
+def test_calibration_with_photos(run: Run, folder: Path) -> None:
+    spec = convolutions()
+    saved(spec, folder / "large.mlmodel")
+    (folder / "photos").mkdir()
+    photos(folder / "photos", 3)
+    given = ["--bits", "3", "--mode", "kmeans", "--calibrate", "photos", "--calibrate", "photos/0.png"]
+    result = run("quantize", "large.mlmodel", "small.mlmodel", *given)
+    assert result.exit_code == 0, result.output
+    assert "Calibrated" in result.output
+    paths = [*sorted((folder / "photos").iterdir()), folder / "photos" / "0.png"]
+    expected = windfall.quantize_weights(windfall.load("large.mlmodel"), 3, "kmeans", calibration=paths)
+    assert windfall.load("small.mlmodel").spec == expected.spec
+    found = json.loads(run("quantize", "large.mlmodel", "small.mlmodel", "--json", *given).output)
+    assert [layer["calibration"] for layer in found["layers"]] == ["calibrated"] * 3
+    (folder / "none").mkdir()
+    result = run("quantize", "large.mlmodel", "small.mlmodel", "--calibrate", "none")
+    assert result.exit_code == 1
+    assert "none has no pictures" in result.stderr

@@ -267,10 +267,10 @@ def test_flexible_sizes():
     assert message(spec, picture(size=(6, 3))) == (
         "image 'x0' is 6x3, must be 2..5 x 3..; resize it first, or use the command line, which does"
     )
-    fill(image, {"enumeratedSizes": {"sizes": [{"width": 7, "height": 2}]}})
+    fill(image, {"enumeratedSizes": {"sizes": [{"width": 7, "height": 2}, {"width": 4, "height": 3}]}})
     np.testing.assert_array_equal(run(spec, picture(size=(7, 2))), planes(picture(size=(7, 2))))
     assert message(spec, picture(size=(6, 3))) == (
-        "image 'x0' is 6x3, must be one of 7x2; resize it first, or use the command line, which does"
+        "image 'x0' is 6x3, must be one of 7x2, 4x3; resize it first, or use the command line, which does"
     )
 
 

@@ -13,8 +13,8 @@ import windfall
 from tests.support import fill, layer_spec
 from windfall.quantization import Weight, quantization_report, quantize_weights
 from windfall.quantization.codecs import CODECS
-from windfall.quantization.weight import values_of
 from windfall.quantization.networks import layers
+from windfall.quantization.weight import values_of
 from windfall.spec.proto import Model_pb2
 
 WIDTHS = [(mode, bits) for mode, codec in CODECS.items() for bits in codec.widths] + [("linear", 16)]
@@ -427,7 +427,10 @@ def test_values_beyond_float16() -> None:
             {"mode": "best"},
             "mode is 'best', must be one of linear, linear_symmetric, linear_lut, kmeans, custom_lut, dequantize",
         ),
-        ({"granularity": "per_row"}, "granularity is 'per_row', must be one of per_channel, per_tensor, per_grouped_channel, per_block"),
+        (
+            {"granularity": "per_row"},
+            ("granularity is 'per_row', must be one of per_channel, per_tensor, per_grouped_channel, per_block"),
+        ),
         (
             {"mode": "custom_lut"},
             "mode 'custom_lut' needs a function that returns a table and indices, function is None",

@@ -12,8 +12,9 @@ from windfall.comparison import Comparison
 from windfall.comparison.contenders import Contender, contenders
 from windfall.comparison.results import checked_report
 from windfall.comparison.running import run
-from windfall.comparison.samples import Sample, in_classes, photo, picture_input, pictures_in
+from windfall.comparison.samples import Sample, in_classes, photo, pictures_in
 from windfall.errors import FeatureError, WindfallError
+from windfall.features.fitting import picture_input
 
 _MODELS = (".mlmodel", ".mlpackage", ".mlmodelc")
 _Makers = list[Callable[[], Sample]]
@@ -45,7 +46,8 @@ def run_comparison(
         )
     loaded = [windfall.load(path, threads=threads) for path in paths]
     models = contenders(loaded[0], loaded[1:])
-    makers = _makers([argument for argument in arguments if not _is_model(argument)], models[0], fit, classes=classes)
+    inputs = [argument for argument in arguments if not _is_model(argument)]
+    makers = sample_makers(inputs, models[0], fit, classes=classes)
     with SlowProgress(len(makers)) as progress:
         return run(models, _advancing(makers, progress), None)
 
@@ -61,7 +63,7 @@ def _advancing(makers: _Makers, progress: SlowProgress) -> Iterator[Sample]:
         progress.advance()
 
 
-def _makers(inputs: Sequence[str], reference: Contender, fit: str, *, classes: bool) -> _Makers:
+def sample_makers(inputs: Sequence[str], reference: Contender, fit: str, *, classes: bool) -> _Makers:
     """Return what makes each sample.
 
     Photos are fitted to each model by itself where they are all that it takes; other inputs are the same for all.

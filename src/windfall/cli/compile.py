@@ -19,7 +19,7 @@ from windfall.cli.errors import debug_option
 )
 @debug_option
 def compile(*, model: Path, function: str, linked_models: tuple[Path, ...]) -> None:  # noqa: A001  # the command's name
-    """Compile MODEL for its default input shapes, and keep the result in the cache.
+    """Compile MODEL for its default input shapes and all others that it lists, and keep the result in the cache.
 
     The first prediction does the same: what was compiled before starts at once. What is kept is valid for this very
     file at this path, until it is changed or copied.
@@ -34,7 +34,9 @@ def compile(*, model: Path, function: str, linked_models: tuple[Path, ...]) -> N
     from windfall.text import bytes_text
 
     start, clock = time.time(), time.monotonic()
-    _ = windfall.load(model, function=function, linked_models=linked_models or None).compiled
+    loaded = windfall.load(model, function=function, linked_models=linked_models or None)
+    _ = loaded.compiled
+    loaded.compile_sizes()
     took = time.monotonic() - clock
     folder = cache_folder()
     entries = [] if folder is None else CompileCache(folder).entries()

@@ -37,7 +37,7 @@ def fetch(*, source: str, sha256: str | None, name: str | None, refresh: bool, l
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     from windfall.cli.progress import SlowDownload
     from windfall.errors import UnsupportedError
-    from windfall.model import load
+    from windfall.loading import load
     from windfall.store import fetch_file
 
     with SlowDownload() as progress:

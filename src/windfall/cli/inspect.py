@@ -18,8 +18,13 @@ from windfall.cli.errors import debug_option
     multiple=True,
     help="Take models that MODEL links to from this folder; repeatable.",
 )
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Show instead what runs the model: the engine, the devices, the rewrites that fired, the time of each layer.",
+)
 @debug_option
-def inspect(model: Path, as_json: bool, layers: bool, linked_models: tuple[Path, ...]) -> None:
+def inspect(model: Path, as_json: bool, layers: bool, linked_models: tuple[Path, ...], plan: bool) -> None:
     """Show what MODEL takes and gives, who made it, what it weighs and what it depends on.
 
     Of an ML program it also shows the functions, their opsets and states, and how the weights of each operator are
@@ -32,15 +37,24 @@ def inspect(model: Path, as_json: bool, layers: bool, linked_models: tuple[Path,
       windfall inspect mobilenet.mlmodel
       windfall inspect mobilenet.mlmodel --layers
       windfall inspect mobilenet.mlmodel --json
+      windfall inspect mobilenet.mlmodel --plan
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     import windfall
 
-    description = windfall.load(model, linked_models=linked_models or None).description
+    loaded = windfall.load(model, linked_models=linked_models or None)
+    if as_json and plan:
+        click.echo(json.dumps(loaded.compiled.plan.to_dict(), indent=2, ensure_ascii=False))
+        return
+    description = loaded.description
     if as_json:
         click.echo(json.dumps(description.to_dict(layers=layers), indent=2, ensure_ascii=False))
         return
     from windfall.cli.printing import print_table
     from windfall.description.report import layers_report, report
+
+    if plan:
+        print_table(loaded.compiled.plan.report(complete=layers))
+        return
 
     print_table(report(description, complete=layers))
     if layers:

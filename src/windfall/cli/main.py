@@ -14,9 +14,16 @@ from windfall.cli.errors import debug_option, debugging, print_error
 
 COMMANDS = {
     "predict": "windfall.cli.predict",
+    "batch": "windfall.cli.batch",
     "inspect": "windfall.cli.inspect",
+    "profile": "windfall.cli.profile",
     "quantize": "windfall.cli.quantize",
+    "shrink": "windfall.cli.shrink",
     "compare": "windfall.cli.compare",
+    "shapes": "windfall.cli.shapes",
+    "fetch": "windfall.cli.fetch",
+    "compile": "windfall.cli.compile",
+    "cache": "windfall.cli.cache",
 }
 """The subcommands in the order of the help, each with the module that has a command of its name."""
 

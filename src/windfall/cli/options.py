@@ -15,3 +15,10 @@ fit_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), show_default="all cores", help="Use this many threads."
 )
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["expanded", "compressed"]),
+    default="expanded",
+    show_default=True,
+    help="Hold quantized weights as float32, or in less memory as they are stored.",
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from windfall.cli.errors import debug_option
-from windfall.cli.options import FITS, fit_option, threads_option
+from windfall.cli.options import FITS, fit_option, threads_option, weights_option
 
 _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
 
@@ -34,6 +34,7 @@ _COMPUTE_UNITS = ("all", "cpu-only", "cpu-and-gpu", "cpu-and-ne")
     show_default=True,
     help="The devices that may be used.",
 )
+@weights_option
 @click.option(
     "--linked-models",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -53,6 +54,7 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
     function: str,
     threads: int | None,
     compute_units: str,
+    weights: str,
     linked_models: tuple[Path, ...],
 ) -> None:
     """Run MODEL and show what it gives.
@@ -86,7 +88,9 @@ def predict(  # noqa: PLR0913  # one parameter per option is click's way
 
     units = compute_units.replace("-", "_")
     links = linked_models or None
-    loaded = windfall.load(model, threads=threads, compute_units=units, function=function, linked_models=links)
+    loaded = windfall.load(
+        model, threads=threads, compute_units=units, function=function, linked_models=links, weights=weights
+    )
     predictions = Predictions(loaded, inputs, FITS[fit], layers)
     predictions.files.add(model.resolve())
     files = ResultWriter(output, predictions.files)

@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 _PATIENCE = 2.0
 
@@ -45,12 +53,15 @@ class SlowProgress:
 
     def advance(self) -> None:
         """Count a step."""
-        self._done += 1
+        self._show(self._done + 1)
+
+    def _show(self, done: int) -> None:
+        self._done = done
         slow = self._clock() - self._start > _PATIENCE and self._done < self._total
         if self._bar is None and slow and self._console.is_terminal:
             self._bar = self._make()
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self._done)
+            self._bar.update(self._bar.task_ids[0], completed=self._done, total=self._total)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -64,11 +75,14 @@ class SlowProgress:
         finally:
             self._bar.start()
 
+    def _columns(self) -> list[ProgressColumn]:
+        return [MofNCompleteColumn()]
+
     def _make(self) -> Progress:
         # stdout may be a pipe: rich must leave it alone.
         bar = Progress(
             BarColumn(),
-            MofNCompleteColumn(),
+            *self._columns(),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
@@ -78,3 +92,18 @@ class SlowProgress:
         bar.add_task("", total=self._total)
         bar.start()
         return bar
+
+
+class SlowDownload(SlowProgress):
+    """Shows how many bytes have arrived once that has taken over two seconds."""
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(0, console, clock)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show a state of the download; a whole one needs no bar."""
+        self._total = done + 1 if total is None else total
+        self._show(done)
+
+    def _columns(self) -> list[ProgressColumn]:
+        return [DownloadColumn(), TransferSpeedColumn()]

@@ -34,10 +34,13 @@ def _choices(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str,
 )
 @click.option(
     "--granularity",
-    type=click.Choice(("per_channel", "per_tensor")),
-    default="per_channel",
-    show_default=True,
-    help="Whether each output channel has steps of its own in the linear modes.",
+    type=click.Choice(("per_tensor", "per_channel", "per_grouped_channel", "per_block")),
+    help="What has steps or a table of its own.  [default: per_channel; per_tensor for tables]",
+)
+@click.option(
+    "--group-size",
+    type=click.IntRange(1),
+    help="Channels in a group, or values in a block, of an ML program.  [default: 32]",
 )
 @click.option(
     "--select",
@@ -46,7 +49,15 @@ def _choices(_ctx: click.Context, _parameter: click.Parameter, given: tuple[str,
     callback=_choices,
     help="Other bits for some layers, such as 'conv*=4', or 'fc=none' to leave one alone; repeatable.",
 )
+@click.option(
+    "--calibrate",
+    metavar="PHOTOS",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Change the results for these photos least, not the weights: a folder or a picture; repeatable.",
+)
 @click.option("--smallest", type=click.IntRange(0), help="Leave weights of fewer values alone.  [default: 256]")
+@click.option("--upgrade", is_flag=True, help="Let an ML program need a later iOS where that is necessary.")
 @click.option("--requantize", is_flag=True, help="Also take weights that are quantized already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all layers.")
 @debug_option
@@ -56,13 +67,16 @@ def quantize(  # noqa: PLR0913  # one for each option
     output: Path,
     bits: int,
     mode: str,
-    granularity: str,
+    granularity: str | None,
+    group_size: int | None,
     select: dict[str, int | None],
+    calibrate: tuple[Path, ...],
     smallest: int | None,
+    upgrade: bool,
     requantize: bool,
     as_json: bool,
 ) -> None:
-    """Store the weights of the neural networks in MODEL in fewer bits, and write it to OUTPUT.
+    """Store the weights of the neural networks and ML programs in MODEL in fewer bits, and write it to OUTPUT.
 
     Biases and other small weights stay as they are. Shows for each layer that changed what its weights take, and how
     far they are off: the signal-to-noise ratio.
@@ -71,15 +85,18 @@ def quantize(  # noqa: PLR0913  # one for each option
     Examples:
       windfall quantize mobilenet.mlmodel small.mlmodel
       windfall quantize mobilenet.mlmodel small.mlmodel --bits 4 --select fc=8
+      windfall quantize net.mlmodel small.mlmodel --bits 3 --calibrate photos
+      windfall quantize whisper.mlpackage small.mlpackage --bits 4 --mode kmeans
       windfall quantize small.mlmodel large.mlmodel --mode dequantize
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     import windfall
     from windfall.cli.progress import SlowProgress
+    from windfall.quantization.calibration.samples import Calibration
     from windfall.quantization.quantize import count_layers, quantized
     from windfall.quantization.report import quantization_report, report_table
-    from windfall.quantization.settings import SMALLEST, Settings
+    from windfall.quantization.settings import GROUP_SIZE, SMALLEST, Settings
 
-    _check_output(model, output)
+    check_output(model, output)
     settings = Settings(
         bits=bits,
         mode=mode,
@@ -87,11 +104,14 @@ def quantize(  # noqa: PLR0913  # one for each option
         select=select or None,
         requantize=requantize,
         smallest=SMALLEST if smallest is None else smallest,
+        group_size=group_size or GROUP_SIZE,
+        upgrade=upgrade,
+        calibration=Calibration([path for given in calibrate for path in _pictures(given)]) if calibrate else None,
     )
     before = windfall.load(model)
     with SlowProgress(2 * count_layers(before)) as progress:
         after = quantized(before, settings, progress.advance)
-        report = quantization_report(before, after, progress.advance)
+        report = quantization_report(before, after, progress.advance, settings.calibration)
     after.save(output)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -103,7 +123,15 @@ def quantize(  # noqa: PLR0913  # one for each option
     click.echo(f"{output}: {bytes_text(report.size_after)}, was {bytes_text(report.size_before)}")
 
 
-def _check_output(model: Path, output: Path) -> None:
+def _pictures(path: Path) -> list[Path]:
+    """Return a picture, or the pictures in a folder or in the folders in it."""
+    from windfall.comparison.samples import in_path
+    from windfall.features.fitting import CENTER_CROP
+
+    return [Path(sample.name) for sample in in_path(path, CENTER_CROP)]
+
+
+def check_output(model: Path, output: Path) -> None:
     """Refuse now what could not be written later, or would replace the original."""
     from windfall.errors import WindfallError
 

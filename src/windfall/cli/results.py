@@ -169,7 +169,7 @@ def _classes(probabilities: Mapping[Any, float], top: int, plain: bool) -> Table
     table.add_column(overflow="fold", max_width=40)
     table.add_column(no_wrap=True, style="green")
     table.add_column(justify="right", no_wrap=True)
-    ranked = sorted(probabilities.items(), key=_rank)
+    ranked = sorted(probabilities.items(), key=rank)
     percent = all(0 <= value <= 1 for value in probabilities.values())
     for label, value in ranked[:top]:
         number = f"{100 * value:.1f} %" if percent else f"{value:.6g}"
@@ -179,7 +179,8 @@ def _classes(probabilities: Mapping[Any, float], top: int, plain: bool) -> Table
     return table
 
 
-def _rank(item: tuple[Any, float]) -> float:
+def rank(item: tuple[Any, float]) -> float:
+    """Return what puts the most probable class first, and what is no number last."""
     return math.inf if math.isnan(item[1]) else -item[1]
 
 
@@ -211,27 +212,29 @@ def _json_array(array: NDArray[Any], file: Path | None) -> dict[str, Any]:
     if file is not None:
         result["path"] = str(file)
     if array.size <= _LARGEST_PRINTED:
-        return result | {"values": _finite(array.tolist())}
-    low, mean, high = (_finite(number) for number in _range(array))
+        return result | {"values": finite(array.tolist())}
+    low, mean, high = (finite(number) for number in _range(array))
     return result | {"min": low, "mean": mean, "max": high}
 
 
 def _json_classes(classes: Mapping[Any, float], _file: Path | None) -> dict[str, Any]:
-    return {str(label): _finite(value) for label, value in sorted(classes.items(), key=_rank)}
+    return {str(label): finite(value) for label, value in sorted(classes.items(), key=rank)}
 
 
 _TO_JSON: Mapping[type, Callable[[Any, Path | None], Any]] = {
     Image.Image: _json_picture,
     np.ndarray: _json_array,
     Mapping: _json_classes,
-    float: lambda number, _file: _finite(number),
+    float: lambda number, _file: finite(number),
 }
 
 
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not have by their names."""
+def finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have by their names, in lists and dictionaries too."""
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
     if not isinstance(value, float) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")

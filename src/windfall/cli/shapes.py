@@ -95,8 +95,8 @@ def shapes(  # one for each option
     Examples:
       windfall shapes style.mlmodel
       windfall shapes style.mlmodel --check
-      windfall shapes style.mlmodel --range image=64..2048x64..2048 -o flexible.mlmodel
-      windfall shapes style.mlmodel --enumerate image=256x256,512x384 -o two.mlmodel
+      windfall shapes net.mlmodel --range image=64..2048x64..2048 -o any.mlmodel
+      windfall shapes net.mlmodel --enumerate image=256x256,512x384 -o two.mlmodel
     """  # noqa: D301  # click's mark for lines to keep is a real backspace
     import windfall
     from windfall.cli.quantize import check_output

@@ -9,7 +9,8 @@ from typing import Any
 
 from windfall.description import FeatureDescription, ModelDescription
 from windfall.errors import FeatureError, WindfallError
-from windfall.model import Model, load
+from windfall.loading import load
+from windfall.model import Model
 from windfall.state import State
 from windfall.text import brief
 

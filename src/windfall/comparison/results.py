@@ -191,16 +191,17 @@ def _model(model: ComparedModel) -> dict[str, Any]:
     worst = [asdict(w) for w in model.worst]
     for sample in worst:
         del sample["pictures"]
-    result = _plain(asdict(model) | {"scores": scores, "worst": worst})
+    result = plain(asdict(model) | {"scores": scores, "worst": worst})
     assert isinstance(result, dict)
     return result
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return dictionaries, lists and numbers as JSON has them: what is not finite as a text."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     return value

@@ -61,7 +61,7 @@ def compare(
     """
     if fit not in FITS:
         raise FeatureError(f"fit is {brief(fit)}, must be one of: {', '.join(FITS)}")
-    checked = None if metrics is None else _checked(metrics)
+    checked = None if metrics is None else checked_metrics(metrics)
     return run(contenders(reference, candidates), samples_of(samples, labels, fit), checked)
 
 
@@ -89,7 +89,12 @@ def run(models: Sequence[Contender], samples: Iterable[Sample], metrics: Mapping
     return Comparison(first, tuple(rest), count)
 
 
-def _checked(metrics: Any) -> dict[str, Measure]:
+def checked_metrics(metrics: Any) -> dict[str, Measure]:
+    """Return functions of the user's by name, each as a measure.
+
+    Raises:
+        WindfallError: They are no functions by name.
+    """
     if not isinstance(metrics, Mapping) or not metrics:
         raise WindfallError(f"metrics is {brief(metrics)}, must be a dictionary of functions by name")
     checked = {str(name): m if isinstance(m, Measure) else Measure(m) for name, m in metrics.items()}
@@ -172,16 +177,10 @@ class Rival:
             raise WindfallError(f"{names} cannot be compared: output {brief(output)} of {sample} {error}") from error
 
     def _value(self, name: str, measure: Measure, pair: tuple[Any, Any], sample: str) -> float | None:
-        if not self._is_own:
-            value = measure.function(*pair)
-            return None if value is None else float(value)
-        try:
-            value = measure.function(*pair)
-        except Exception as error:  # whatever a function of the user's raises
-            raise WindfallError(
-                f"metric {brief(name)} failed on {sample}: {type(error).__name__}: {error}; mend the function"
-            ) from error
-        return as_number(value, name, sample)
+        if self._is_own:
+            return own_value(name, measure, pair, sample)
+        value = measure.function(*pair)
+        return None if value is None else float(value)
 
     def _offer(
         self,
@@ -206,6 +205,21 @@ class Rival:
         scores = [tally.score() for tallies in self._tallies.values() for tally in tallies.values()]
         worst = [sample for worst in self._worst.values() for sample in worst.samples()]
         return tuple(score for score in scores if score is not None), tuple(worst)
+
+
+def own_value(name: str, measure: Measure, pair: tuple[Any, Any], sample: str) -> float:
+    """Return what a function of the user's gives for a sample.
+
+    Raises:
+        WindfallError: It fails, or returns no number.
+    """
+    try:
+        value = measure.function(*pair)
+    except Exception as error:  # whatever a function of the user's raises
+        raise WindfallError(
+            f"metric {brief(name)} failed on {sample}: {type(error).__name__}: {error}; mend the function"
+        ) from error
+    return as_number(value, name, sample)
 
 
 def as_number(value: Any, name: str, sample: str) -> float:

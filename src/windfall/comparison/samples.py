@@ -1,7 +1,7 @@
 """The samples that models are compared on: inputs of the user's, pictures, folders of pictures."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from windfall.description import FeatureDescription, ImageType
+from windfall.description import ImageType
 from windfall.errors import FeatureError
-from windfall.features.fitting import fit_photo, open_photo, upright
+from windfall.features.fitting import SUFFIXES, fit_photo, open_photo, picture_input, upright
 from windfall.text import brief
 
 if TYPE_CHECKING:
     from windfall.comparison.contenders import Contender
 
 Label = str | int
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""The files of a folder that are taken for pictures."""
 _NOTHING = object()
 
 
@@ -120,13 +118,6 @@ def _fitted(picture: Image.Image, name: str, contender: "Contender", fit: str) -
         )
     assert isinstance(feature.type, ImageType)
     return {feature.name: fit_photo(picture, feature.type, fit)}
-
-
-def picture_input(inputs: Sequence[FeatureDescription]) -> FeatureDescription | None:
-    """Return the one image input of a model that needs no other input."""
-    pictures = [feature for feature in inputs if feature.kind == "image"]
-    others = [feature for feature in inputs if feature.kind != "image" and not feature.optional]
-    return pictures[0] if len(pictures) == 1 and not others else None
 
 
 def in_path(path: Path, fit: str) -> Iterator[Sample]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from windfall.custom.program import CutProgram
 
 if TYPE_CHECKING:
-    from windfall.model import CompiledModel, Model
+    from windfall.compiled import CompiledModel
+    from windfall.model import Model
 
 MOST_ROWS = 32
 """So many rows at most go through a model at once: the tensors between its parts are kept for all of them."""

@@ -21,7 +21,7 @@ from windfall.spec.pipelines import pipeline_members
 from windfall.state import State
 
 if TYPE_CHECKING:
-    from windfall.model import CompiledModel
+    from windfall.compiled import CompiledModel
 
 
 class StagedBinder(RowBinder):

@@ -237,13 +237,22 @@ def _names(names: Sequence[str], most: int = 3) -> str:
 
 def _dependencies(dependencies: Sequence[Dependency]) -> Table:
     described = any(dependency.description for dependency in dependencies)
-    table = _table("Kind", "Name", "Used by", *(["Description"] if described else []))
+    registers = any(dependency.registered is not None for dependency in dependencies)
+    more = ["Class"] * registers + ["Description"] * described
+    # A class name in two parts could not be copied.
+    name = "!Name" if all(len(dependency.name) <= _WHOLE_NAME for dependency in dependencies) else "Name"
+    table = _table("!Kind", name, "Used by", *more)
     for dependency in dependencies[:_MOST_ROWS]:
         row = [shown(dependency.kind), shown(dependency.name), shown(dependency.used_by or "the model")]
+        row += [shown(_REGISTERED[dependency.registered])] * registers
         table.add_row(*row, *([shown(dependency.description)] if described else []))
     if len(dependencies) > _MOST_ROWS:
         table.add_row(shown(f"... and {len(dependencies) - _MOST_ROWS:,} more"))
     return table
+
+
+_WHOLE_NAME = 24
+_REGISTERED = {True: "found", False: "missing", None: ""}
 
 
 def _shortened(lines: Sequence[str]) -> Sequence[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from windfall.custom.customs import at_work
 from windfall.description.weights import NEURAL_NETWORK
 from windfall.errors import FormatError
 from windfall.lowering.gaps import BUILT_IN, Provided, unsupported
@@ -23,12 +24,14 @@ class Dependency:
         name: A class name, a file name, or a model type.
         used_by: The layer, or the pipeline's member, that needs it; empty for the model itself.
         description: What its maker says about it.
+        registered: Whether a class stands for a custom layer or model; None for what needs none.
     """
 
     kind: str
     name: str
     used_by: str = ""
     description: str = ""
+    registered: bool | None = None
 
 
 def dependencies(spec: Any, path: str = "") -> Iterator[Dependency]:
@@ -49,7 +52,8 @@ def _custom_layers(network: Any, path: str) -> Iterator[Dependency]:
         name = _joined(path, layer.name)
         kind = layer.WhichOneof("layer")
         if kind == "custom":
-            yield Dependency("custom layer", layer.custom.className, name, layer.custom.description)
+            registered = at_work().classes.layer(layer.custom.className) is not None
+            yield Dependency("custom layer", layer.custom.className, name, layer.custom.description, registered)
         for field, value in getattr(layer, kind).ListFields() if kind else ():
             if field.message_type is not None and field.message_type.full_name == NEURAL_NETWORK:
                 yield from _custom_layers(value, _joined(name, field.name))
@@ -60,7 +64,8 @@ def _linked(model: Any, path: str) -> Dependency:
 
 
 def _custom(model: Any, path: str) -> Dependency:
-    return Dependency("custom model", model.className, path, model.description)
+    registered = at_work().classes.model(model.className) is not None
+    return Dependency("custom model", model.className, path, model.description, registered)
 
 
 def needs_and_gaps(

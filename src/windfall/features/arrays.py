@@ -179,9 +179,23 @@ def from_tensor(tensor: NDArray[Any], feature: Any, rank5: bool = False) -> NDAr
         tensor = tensor.astype(dtype, copy=False)
     declared = default_shape(array)
     single = rank5 and tensor.ndim == 5 and tensor.shape[:2] == (1, 1)
+    if array.WhichOneof("ShapeFlexibility") is not None:
+        return tensor.reshape(_flexible(tensor.shape, array))
     if _holds_as_much(declared, tensor.shape) and (single or _without_ones(declared) == _without_ones(tensor.shape)):
         return tensor.reshape(declared)
     return tensor.reshape(tensor.shape[2:]) if single else tensor
+
+
+def _flexible(dims: tuple[int, ...], array: Any) -> tuple[int, ...]:
+    """Return the shape of an output of many sizes: without leading or trailing axes of 1 that are not declared."""
+    shorter = [dims[start:] for start in range(len(dims)) if set(dims[:start]) <= {1}]
+    found = (one for one in [*shorter, *_vectors(shorter)] if fits(one, array))
+    return next(found, dims)
+
+
+def _vectors(shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return [C] for each [C, 1, 1]."""
+    return [dims[:1] for dims in shapes if len(dims) == 3 and dims[1:] == (1, 1)]
 
 
 def _holds_as_much(declared: tuple[int, ...], dims: tuple[int, ...]) -> bool:

@@ -13,6 +13,7 @@ from windfall.errors import FeatureError, UnsupportedError
 from windfall.features import arrays, images
 from windfall.features.declared import check_inputs
 from windfall.features.labels import ClassLabels
+from windfall.features.sizes import has_range
 from windfall.state import State
 from windfall.text import brief
 
@@ -69,6 +70,23 @@ class Binder:
     def graph_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> GraphShapes:
         """Return the shapes to compile for, given the tensors of a prediction."""
         return {name: tensor.shape for name, tensor in feeds.items()}
+
+    def flexible_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> GraphShapes:
+        """Return the shapes to compile for if one program is to serve all sizes: those that may differ are symbols."""
+        return self.graph_shapes(feeds)
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether no input has a range, so that all sizes can be listed."""
+        return not any(has_range(feature) for feature in self.inputs.values())
+
+    def serves_all(self, shapes: Mapping[str, tuple[int | str, ...]]) -> bool:  # noqa: ARG002  # as networks need it
+        """Whether ``flexible_shapes`` made symbols of some sizes that ``graph_shapes`` would have kept."""
+        return False
+
+    def listed_shapes(self) -> list[GraphShapes]:
+        """Return the shapes of all combinations of sizes that the inputs list, the default ones first."""
+        return [self.default_shapes()]
 
     def feeds(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the tensor of each graph input.

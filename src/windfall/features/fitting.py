@@ -6,7 +6,10 @@ Vision scales and crops a photo before a model sees it; its choices are those of
 import math
 import os
 import struct
+import threading
 import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from windfall.errors import FeatureError
 
 if TYPE_CHECKING:
-    from windfall.description import ImageType, SizeRange
+    from windfall.description import FeatureDescription, ImageType, SizeRange
 
 CENTER_CROP = "centerCrop"
 SCALE_FIT = "scaleFit"
@@ -29,10 +32,33 @@ _RESAMPLING = Image.Resampling.LANCZOS
 # First shrink cheaply to three times the size wanted: no difference to be seen, and much faster for large photos.
 _REDUCING_GAP = 3.0
 _MOST_PIXELS = 2**28
+LARGE_PHOTO = 2**24
+"""Pixels above which a photo is unpacked with care where many are: alone, a JPEG at a fraction of its size."""
+_LARGE = threading.Lock()
+_QUIET = threading.Lock()
+"""Filters of warnings are the whole process's: one thread at a time changes them, and not while it unpacks a photo."""
+_READ_AHEAD = frozenset({"JPEG", "MPO", "TIFF", "WEBP"})
+"""Formats whose EXIF data can be read, and warned of, before the photo is unpacked."""
+_Size = tuple[int, int]
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""The files of a folder that are taken for pictures."""
 
 
-def open_photo(path: str | os.PathLike[str]) -> Image.Image:
-    """Read a photo whole, the right way up.
+def picture_input(inputs: Sequence["FeatureDescription"]) -> "FeatureDescription | None":
+    """Return the one image input of a model that needs no other input."""
+    pictures = [feature for feature in inputs if feature.kind == "image"]
+    others = [feature for feature in inputs if feature.kind != "image" and not feature.optional]
+    return pictures[0] if len(pictures) == 1 and not others else None
+
+
+def open_photo(path: str | os.PathLike[str], wanted: Callable[[_Size], _Size] | None = None) -> Image.Image:
+    """Read a photo, the right way up.
+
+    Args:
+        path: Its file.
+        wanted: Returns the (width, height) that is made of it, given its own, to save memory: a JPEG of over
+            ``LARGE_PHOTO`` pixels is unpacked at 1/2, 1/4 or 1/8 of its size, but three times what is wanted or more.
+            None for the whole photo.
 
     Raises:
         FeatureError: The file is missing, is no picture, is cut off, or would be huge when unpacked.
@@ -41,12 +67,13 @@ def open_photo(path: str | os.PathLike[str]) -> Image.Image:
     if path.is_dir():
         raise FeatureError(f"{path} is a directory, must be a picture; name the files in it")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, which does not hurt the picture
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                picture.load()
-                return upright(picture)
+        with _opened(path) as picture:
+            if wanted is not None and _is_large(picture):
+                side = round(max(wanted(picture.size)) * _REDUCING_GAP)  # the photo may be turned yet
+                picture.draft(None, (side, side))
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)  # a large photo is not to be there twice
+            return picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FeatureError(
             f"{path} has too many pixels, must have at most {Image.MAX_IMAGE_PIXELS:,}; scale it down first"
@@ -58,6 +85,41 @@ def open_photo(path: str | os.PathLike[str]) -> Image.Image:
     # Pillow's decoders raise these for damaged files.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, struct.error) as error:
         raise FeatureError(f"{path} cannot be decoded: {error}; it may be damaged") from error
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open a photo without unpacking it; warnings are of odd metadata, which does not hurt the picture."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        picture = Image.open(path)
+        if picture.format in _READ_AHEAD:
+            picture.getexif()
+        return picture
+
+
+def _is_large(picture: Image.Image) -> bool:
+    return picture.width * picture.height > LARGE_PHOTO
+
+
+def fit_file(path: Path, image: "ImageType", how: str = CENTER_CROP) -> Image.Image:
+    """Read a photo and fit it to an image input; may be called in several threads.
+
+    Of photos of over ``LARGE_PHOTO`` pixels one at a time is in memory.
+
+    Raises:
+        FeatureError: As ``open_photo`` and ``fit``.
+    """
+    with _LARGE if _needs_room(path) else nullcontext():
+        return fit_photo(open_photo(path, lambda size: target_size(size, image)), image, how)
+
+
+def _needs_room(path: Path) -> bool:
+    try:
+        with _opened(path) as picture:
+            return _is_large(picture)
+    except Exception:  # noqa: BLE001  # whatever it is, ``open_photo`` says it
+        return False
 
 
 def upright(picture: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 Source: ``NeuralNetworkMultiArrayShapeMapping`` in NeuralNetwork.proto.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from windfall.errors import UnsupportedError
 from windfall.features import arrays
-from windfall.features.binding import Binder, GraphShapes
+from windfall.features.binding import Binder, GraphShapes, image_channels
 from windfall.features.labels import ClassLabels
+from windfall.features.sizes import differing_axes, listed_dims
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import default_outputs, network_of, probabilities_name
 from windfall.spec.pipelines import declared_labels
 from windfall.spec.proto import NeuralNetwork_pb2
+
+_MOST_LISTED = 256
+"""Combinations of sizes of several inputs that are listed at most."""
 
 
 class NetworkBinder(Binder):
@@ -47,6 +52,35 @@ class NetworkBinder(Binder):
         symbols: tuple[dict[int, str], dict[int, str]] = ({1: ""}, {1: ""})
         return {name: self._graph_shape(self.inputs[name], tensor.shape, symbols) for name, tensor in feeds.items()}
 
+    def flexible_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> GraphShapes:
+        """Return the shapes to compile for if one program is to serve all sizes: those that may differ are symbols."""
+        shapes = self.graph_shapes(feeds)
+        return {name: self._with_symbols(self.inputs[name], dims) for name, dims in shapes.items()}
+
+    def _with_symbols(self, feature: Any, dims: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        """Put symbols, each for itself, where sizes may differ."""
+        is_array = feature.type.HasField("multiArrayType")
+        first = 1 if not is_array else 2 if self.rank5 else 0  # [1, H, W, C] or [Seq, Batch, C, H, W]
+        axes = {first + axis for axis in differing_axes(feature)}
+        return tuple(_symbol(feature.name, axis) if axis in axes else dim for axis, dim in enumerate(dims))
+
+    def serves_all(self, shapes: Mapping[str, tuple[int | str, ...]]) -> bool:
+        """Whether ``flexible_shapes`` made symbols of some sizes that ``graph_shapes`` would have kept."""
+        return any(dim == _symbol(name, axis) for name, dims in shapes.items() for axis, dim in enumerate(dims))
+
+    def listed_shapes(self) -> list[GraphShapes]:
+        """Return the shapes of all combinations of sizes that the inputs list, the default ones first."""
+        listed = [
+            [self._listed_shape(feature, dims) for dims in listed_dims(feature)] for feature in self.inputs.values()
+        ]
+        combined = itertools.islice(itertools.product(*listed), _MOST_LISTED)
+        return [dict(zip(self.inputs, shapes, strict=True)) for shapes in combined]
+
+    def _listed_shape(self, feature: Any, dims: tuple[int, ...]) -> tuple[int | str, ...]:
+        if feature.type.HasField("imageType"):
+            return (1, *dims, image_channels(feature))
+        return _rank5_shape(dims) if self.rank5 else dims
+
     def _graph_shape(
         self, feature: Any, dims: tuple[int, ...], symbols: tuple[dict[int, str], dict[int, str]]
     ) -> tuple[int | str, ...]:
@@ -72,6 +106,10 @@ def _labels(file: ModelFile) -> ClassLabels | None:
         return None
     labels = declared_labels(file.spec.neuralNetworkClassifier)
     return ClassLabels.of(labels, source, file.spec.description, file.name)
+
+
+def _symbol(name: str, axis: int) -> str:
+    return f"{name}.{axis}"
 
 
 def _rank5_shape(dims: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ Source: ``Function`` in MIL.proto, ``FunctionDescription`` in Model.proto.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,32 @@ def _check_input(file: ModelFile, feature: Any, tensor: Any) -> None:
         raise FormatError(f"{file.name} describes an input {feature.name!r} that its program does not have")
     if tensor.dataType == 0 or tensor.rank != len(tensor.dimensions):
         raise FormatError(f"{file.name}: input {feature.name!r} must be a tensor of known rank in the program")
+    for axis, sizes in enumerate(_described_sizes(feature.type)):
+        dimension = tensor.dimensions[axis] if axis < tensor.rank else None
+        if dimension is not None and dimension.HasField("constant") and sizes - {int(dimension.constant.size)}:
+            raise FormatError(
+                f"{file.name}: the description allows other sizes of {feature.name!r} along axis {axis} than "
+                f"{dimension.constant.size}, the program does not; convert the model again"
+            )
+
+
+def _described_sizes(kind: Any) -> list[set[int | None]]:
+    """Return the sizes that a flexible input may have along each axis of its tensor, ranges by their two ends."""
+    if kind.WhichOneof("Type") == "multiArrayType":
+        array = kind.multiArrayType
+        return [set(ends) for ends in arrays.size_ranges(array)] or _columns(arrays.enumerated_shapes(array))
+    image = kind.imageType
+    shapes = [(size.height, size.width) for size in image.enumeratedSizes.sizes]
+    if not shapes and not image.HasField("imageSizeRange"):
+        return []
+    ranges = (image.imageSizeRange.heightRange, image.imageSizeRange.widthRange)
+    ends = [{int(one.lowerBound), None if one.upperBound < 0 else int(one.upperBound)} for one in ranges]
+    return [{1}, set(), *(_columns(shapes) or ends)]
+
+
+def _columns(shapes: Sequence[tuple[int, ...]]) -> list[set[int | None]]:
+    """Return the sizes along each axis; nothing where shapes differ in rank."""
+    return [set(sizes) for sizes in zip(*shapes, strict=True)] if len({len(shape) for shape in shapes}) == 1 else []
 
 
 def _state(file: ModelFile, declared: Any, feature: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -17,6 +17,8 @@ OPSET = 21
 """The version of ONNX's default domain: the newest that ONNX Runtime and OpenVINO both take in full."""
 ML = "ai.onnx.ml"
 """The domain of operators for classical models."""
+CUSTOM = "windfall.custom"
+"""The domain of nodes that no engine computes: the graph is cut there."""
 OPSETS = {"": OPSET, ML: 5}
 """The versions of all domains. Before 5 of ``ai.onnx.ml``, ensembles of trees give float32 alone."""
 
@@ -178,6 +180,49 @@ class GraphBuilder:
             output.name = self.unique(f"{name}:{index}")
             output.type = ir.TensorType(dtype)
             output.shape = dims
+        self.graph.append(node)
+        self._unnamed.update(node.outputs)
+        return node.outputs
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether this is a body of a control flow node."""
+        return self._root is not self
+
+    def has(self, value: ir.Value) -> bool:
+        """Whether a value is there for nodes of this graph to use: it is one of its own, or of a graph around it."""
+        node = value.producer()
+        graph = value.graph if node is None else node.graph
+        return graph is not None and (graph in (self.graph, self._root.graph) or self.is_inner)
+
+    def foreign(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        outputs: Sequence[tuple[ir.DataType, ir.Shape]],
+        **attributes: Any,
+    ) -> Sequence[ir.Value]:
+        """Add a node that is none of ONNX's and return its outputs.
+
+        Args:
+            domain: Its domain.
+            op_type: Its operator.
+            inputs: Its inputs.
+            outputs: The type and shape of each output.
+            attributes: Its attributes.
+
+        Raises:
+            ShapeError: An output would be too large.
+        """
+        self.graph.opset_imports.setdefault(domain, 1)
+        name = self.unique(self._scoped(op_type))
+        pairs = [attribute(key, value) for key, value in attributes.items()]
+        node = ir.Node(domain, op_type, inputs, pairs, num_outputs=len(outputs), name=name)
+        for index, (output, (dtype, dims)) in enumerate(zip(node.outputs, outputs, strict=True)):
+            output.name = self.unique(f"{name}:{index}")
+            output.type, output.shape = ir.TensorType(dtype), dims
+            self._check_size(output)
         self.graph.append(node)
         self._unnamed.update(node.outputs)
         return node.outputs

@@ -28,6 +28,8 @@ def splice(builder: GraphBuilder, inner: ir.Graph, inputs: Mapping[str, ir.Value
         inner.initializers.pop(str(value.name))
         value.name = builder.unique(_scoped(builder, value))
         builder.graph.register_initializer(value)
+    for domain, version in inner.opset_imports.items():
+        builder.graph.opset_imports.setdefault(domain, version)
     nodes = list(inner)
     for node in ir.traversal.RecursiveGraphIterator(inner):
         node.name = builder.unique(_scoped(builder, node))

@@ -23,7 +23,14 @@ _LOWERINGS: Mapping[str | None, Callable[[ModelFile, InputShapes, Sequence[str],
 }
 
 
-def lower(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str], function: str = "") -> ir.Model:
+def lower(
+    file: ModelFile,
+    input_shapes: InputShapes,
+    outputs: Sequence[str],
+    function: str = "",
+    *,
+    compressed: bool = False,
+) -> ir.Model:
     """Lower a model of any kind and rewrite its graph into a fast one; see ``lower_network``, ``lower_program``.
 
     Graph inputs and outputs carry the names of the model's features, or of the inner values asked for.
@@ -33,7 +40,8 @@ def lower(file: ModelFile, input_shapes: InputShapes, outputs: Sequence[str], fu
         input_shapes: The shape of each graph input, by feature name.
         outputs: Names of the values to compute.
         function: The function of an ML program; empty for its default one, and for other models.
+        compressed: Whether quantized weights are to stay as they are stored, for the graph to expand while it runs.
     """
     model = _LOWERINGS[file.spec.WhichOneof("Type")](file, input_shapes, outputs, function)
-    optimize(model)
+    optimize(model, compressed=compressed)
     return model

@@ -18,6 +18,7 @@ _APPLE = (
     "needs a model that is part of Apple's operating systems, whose weights are not in the file; in Python, "
     "load(..., feature_extractor=FUNCTION) takes a function of yours in its place"
 )
+NO_MODEL = "needs a class of yours: @windfall.custom_model(CLASS_NAME), or load(..., custom_models={CLASS_NAME: CLASS})"
 BUILT_IN = ("visionFeaturePrint", "audioFeaturePrint", "textClassifier", "wordTagger", "gazetteer", "wordEmbedding")
 """The types of models whose weights Apple keeps in its systems."""
 _MOST_LISTED = 3
@@ -68,7 +69,7 @@ def _linked(spec: Any) -> str:
 _REASONS: Mapping[str | None, Callable[[Any], str]] = {
     **dict.fromkeys(BUILT_IN, lambda _: _APPLE),
     "linkedModel": _linked,
-    "customModel": lambda _: "needs a class of the app that it was made for",
+    "customModel": lambda _: NO_MODEL,
     "serializedModel": lambda spec: f"is a {shown(spec.serializedModel.identifier)}, private to Apple's tools",
     None: lambda _: "its type is unknown to this version",
 }

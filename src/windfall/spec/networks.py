@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from windfall.errors import FormatError
+from windfall.spec.pipelines import all_members
+from windfall.spec.proto import NEURAL_NETWORK_TYPES
 
 
 def network_of(spec: Any) -> Any:
@@ -31,6 +33,12 @@ def probabilities_name(spec: Any) -> str | None:
     if not network.layers or not network.layers[-1].output:
         raise FormatError("the classifier has no layers, must have one that gives the probabilities")
     return str(network.layers[-1].output[0])
+
+
+def has_custom_layers(spec: Any) -> bool:
+    """Whether a model, or a member of it, has layers of the user's own."""
+    networks = (network_of(member) for member in all_members(spec) if member.WhichOneof("Type") in NEURAL_NETWORK_TYPES)
+    return any(layer.HasField("custom") for network in networks for _, layer in all_layers(network.layers))
 
 
 _NESTED: Mapping[str | None, tuple[str, ...]] = {

@@ -93,7 +93,7 @@ def decode(file: ModelFile, params: Any, shape: tuple[int, ...], channel_axis: i
     values = _DECODERS[stored.field](_payload(file, params, stored.field), params.quantization, stored.bits, count)
     if stored.field in (FLOAT32, FLOAT16):
         return values.astype(np.float32, copy=False).reshape(shape)
-    return _dequantize(values.reshape(shape), params.quantization, channel_axis)
+    return _dequantize(values.reshape(shape), quantization_of(params, stored, shape, channel_axis))
 
 
 def _by(shape: tuple[int, ...]) -> str:
@@ -152,22 +152,62 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
     return numbers.reshape(-1)[:count]
 
 
-def _dequantize(values: NDArray[Any], quantization: Any, channel_axis: int) -> NDArray[np.float32]:
+class Quantized(NamedTuple):
+    """What the numbers of a quantized weight stand for: ``table[number]``, or ``scale * number + bias``.
+
+    Scale and bias are shaped to be broadcast against the weight.
+    """
+
+    table: NDArray[np.float32] | None = None
+    scale: NDArray[np.float32] | None = None
+    bias: NDArray[np.float32] | None = None
+
+
+def quantization_of(params: Any, stored: Encoding, shape: tuple[int, ...], channel_axis: int) -> Quantized:
+    """Return what the numbers of a quantized weight stand for.
+
+    Args: as for ``decode``; ``stored`` is what ``check`` returned.
+
+    Raises:
+        FormatError: The number of scales or table entries does not fit.
+    """
+    quantization = params.quantization
     kind = quantization.WhichOneof("QuantizationType")
-    if kind == "lookupTableQuantization" and values.dtype == np.uint8:
+    if kind == "lookupTableQuantization" and stored.field == RAW:
         table: NDArray[np.float32] = np.array(quantization.lookupTableQuantization.floatValue, np.float32)
         if table.size != 2**quantization.numberOfBits:
             raise FormatError(f"has a lookup table of {table.size} entries, must be {2**quantization.numberOfBits}")
-        return np.take(table, values)
+        return Quantized(table=table)
     if kind == "linearQuantization":
         linear = quantization.linearQuantization
-        scale = _per_channel(linear.scale, values.shape, channel_axis, "scale")
-        bias = _per_channel(linear.bias, values.shape, channel_axis, "bias") if linear.bias else np.float32(0)
-        with np.errstate(over="ignore", invalid="ignore"):  # scales beyond float32 are the model's own
-            return values.astype(np.float32) * scale + bias
+        scale = _per_channel(linear.scale, shape, channel_axis, "scale")
+        bias = _per_channel(linear.bias, shape, channel_axis, "bias") if linear.bias else None
+        return Quantized(scale=scale, bias=bias)
     if kind is None:
         raise FormatError("is quantized without linearQuantization or lookupTableQuantization, must have one")
     raise FormatError(f"is stored as int8RawValue with {kind}, must have linearQuantization")
+
+
+def numbers(file: ModelFile, params: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the numbers of a quantized weight as they are stored, uint8 or int8 in its shape.
+
+    Raises:
+        FormatError: They are not as many as the shape asks for, or are not there any more.
+    """
+    stored = check(file, params, shape)
+    if stored is None:
+        return np.zeros(shape, np.uint8)
+    raw = _payload(file, params, stored.field)
+    return _DECODERS[stored.field](raw, params.quantization, stored.bits, math.prod(shape)).reshape(shape)
+
+
+def _dequantize(values: NDArray[Any], found: Quantized) -> NDArray[np.float32]:
+    if found.table is not None:
+        return np.take(found.table, values)
+    assert found.scale is not None, found
+    with np.errstate(over="ignore", invalid="ignore"):  # scales beyond float32 are the model's own
+        bias = np.float32(0) if found.bias is None else found.bias
+        return values.astype(np.float32) * found.scale + bias
 
 
 def _per_channel(stored: Any, shape: tuple[int, ...], axis: int, name: str) -> NDArray[np.float32]:

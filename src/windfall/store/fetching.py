@@ -71,7 +71,7 @@ def fetch(
         FormatError: What came is no Core ML model, or a zip file with what a model does not have.
         UnsupportedError: An option has a value that windfall does not know.
     """
-    from windfall.model import load
+    from windfall.loading import load
 
     path = fetch_file(source, sha256=sha256, name=name, refresh=refresh, largest=largest, progress=progress)
     model = load(path, **options)

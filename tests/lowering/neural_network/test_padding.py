@@ -74,7 +74,7 @@ def test_no_amounts_pad_nothing():
 
 
 def test_no_reshape_stands_between_padding_and_convolution():
-    spec = layer_spec("padding", counting(1, 1, 2, 5, 5), constant={}, paddingAmounts=border((1, 1), (1, 1)))
+    spec = layer_spec("padding", counting(1, 1, 2, 5, 5), replication={}, paddingAmounts=border((1, 1), (1, 1)))
     spec.neuralNetwork.layers[0].output[0] = "p"
     layer = spec.neuralNetwork.layers.add(name="conv", input=["p"], output=["y0"])
     layer.convolution.kernelChannels, layer.convolution.outputChannels = 2, 1

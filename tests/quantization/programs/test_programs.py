@@ -254,8 +254,10 @@ def test_an_operator_that_a_later_opset_changed_stands_in_the_way() -> None:
         ),
         (
             {"bits": 3},
-            "bits is 3 for weight of 'fc' of the model, ML programs have 4 and 8 in mode 'linear'; other widths need a "
-            "lookup table, as in mode kmeans",
+            (
+                "bits is 3 for weight of 'fc' of the model, ML programs have 4 and 8 in mode 'linear'; other widths "
+                "need a lookup table, as in mode kmeans"
+            ),
         ),
         ({"group_size": 0}, "group_size is 0, must be a whole number from 1 on"),
         (
@@ -327,7 +329,7 @@ def test_small_weights_vectors_and_whole_selections() -> None:
     spec = linear_spec(random(16, 64), bias=random(16))
     model = windfall.load(spec)
     seen: list[Weight] = []
-    quantize_weights(model, 8, select=lambda weight: seen.append(weight))
+    quantize_weights(model, 8, select=seen.append)
     assert [(w.layer, w.layer_type, w.field, w.shape, w.is_vector) for w in seen] == [
         ("fc", "linear", "weight", (16, 64), False)
     ]

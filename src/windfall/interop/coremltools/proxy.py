@@ -19,7 +19,8 @@ from windfall.interop.coremltools.devices import MLComputePlanProxy, cpu_devices
 from windfall.interop.coremltools.errors import as_failed_predictions, as_runtime_errors
 from windfall.interop.coremltools.structure import model_structure
 from windfall.interop.coremltools.versions import with_lowest_version
-from windfall.model import Model, load
+from windfall.loading import load
+from windfall.model import Model
 from windfall.spec.proto import NEWEST_SPECIFICATION, Model_pb2
 from windfall.state import State
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from windfall.graph.compressed import Compressed
 from windfall.graph.limits import LARGEST_TENSOR
+from windfall.lowering.ml_program.codes import is_narrow, linear_codes, looked_up_codes, packed_codes
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import Array, Ints, OperationContext
 from windfall.lowering.ml_program.decompression import divides, look_up, set_values, shift_and_scale, spread
@@ -59,7 +61,10 @@ def lower_affine_dequantize(
         scales, zeros = np.broadcast_arrays(along_axis(scale.array), along_axis(zero_point.array))
         return shift_and_scale(quantized_data.array, scales, zeros)
 
-    return _constant(ctx, scale.data_type, dims, load)
+    def describe() -> Compressed:
+        return linear_codes(quantized_data, along_axis(scale.array), along_axis(zero_point.array))
+
+    return _constant(ctx, scale.data_type, dims, load, describe if is_narrow(quantized_data) else None)
 
 
 def lower_constexpr_cast(ctx: OperationContext, source_val: Constant, output_dtype: str) -> Constant:
@@ -100,7 +105,12 @@ def lower_lut_to_dense(
     if shape is not None:
         return _packed_lut(ctx, indices, lut, shape)
     dims, axis = _check_tables(ctx, indices.dims, indices.data_type, lut, vector_axis)
-    return _constant(ctx, lut.data_type, dims, lambda: look_up(indices.array, lut.array, axis))
+
+    def describe() -> Compressed:
+        return looked_up_codes(indices, lut.array[..., 0])
+
+    single = describe if lut.dims[-1] == 1 else None
+    return _constant(ctx, lut.data_type, dims, lambda: look_up(indices.array, lut.array, axis), single)
 
 
 def _packed_lut(ctx: OperationContext, indices: Constant, lut: Constant, shape: Ints) -> Constant:
@@ -116,7 +126,10 @@ def _packed_lut(ctx: OperationContext, indices: Constant, lut: Constant, shape: 
         found: Array = lut.array[decode_bytes(indices.array, _INDEX_TYPES[bits], count)]
         return found
 
-    return _constant(ctx, lut.data_type, shape, load)
+    def describe() -> Compressed:
+        return packed_codes(indices, _INDEX_TYPES[bits], lut.array, shape)
+
+    return _constant(ctx, lut.data_type, shape, load, describe if shape else None)
 
 
 def _check_tables(
@@ -192,7 +205,10 @@ def lower_blockwise_shift_scale(
     def load() -> Array:
         return shift_and_scale(data.array, scale.array, None if offset is None else offset.array)
 
-    return _constant(ctx, scale.data_type, data.dims, load)
+    def describe() -> Compressed:
+        return linear_codes(data, scale.array, None if offset is None else offset.array)
+
+    return _constant(ctx, scale.data_type, data.dims, load, describe if is_narrow(data) else None)
 
 
 def _check_scales(ctx: OperationContext, dims: Sequence[int], scale: Constant, offset: Constant | None) -> None:
@@ -274,12 +290,18 @@ def lower_sparse_blockwise_shift_scale(
     return [data_mask, _constant(ctx, scale.data_type, nonzero_data.dims, values)]
 
 
-def _constant(ctx: OperationContext, data_type: int, dims: Sequence[int], load: Callable[[], Array]) -> Constant:
+def _constant(
+    ctx: OperationContext,
+    data_type: int,
+    dims: Sequence[int],
+    load: Callable[[], Array],
+    describe: Callable[[], Compressed] | None = None,
+) -> Constant:
     if min(dims, default=0) < 0:
         raise ctx.error("shape", "must have no size below 0", value=list(dims))
     if math.prod(dims) * 4 > LARGEST_TENSOR:
         raise ctx.error("outputs", f"must need at most {LARGEST_TENSOR:,} bytes", value=f"of shape {list(dims)}")
-    return Constant(data_type, tuple(dims), load)
+    return Constant(data_type, tuple(dims), load, describe=describe)
 
 
 LOWERINGS: Mapping[str, Callable[..., Any]] = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from windfall.errors import FormatError
 from windfall.graph.builder import GraphBuilder
+from windfall.graph.compressed import Compressed, CompressedTensor, nowhere
 from windfall.graph.limits import LARGEST_TENSOR
 from windfall.graph.stored import StoredTensor
 from windfall.lowering.ml_program.types import GRAPH_TYPES, tensor_type, type_name
@@ -27,16 +28,14 @@ _SMALLEST_STORED = 1024
 _STRINGS = np.dtype(object)
 
 
-def _nowhere() -> Place | None:
-    return None
-
-
 class Constant:
     """A value that is known before the program runs.
 
     Attributes:
         data_type: A member of ``DataType`` in MIL.proto: what it is in the program.
         dims: Its shape.
+        describe: Tells what it is decoded from, None if it is stored as it is.
+        place: Tells where its bytes lie, None if no file holds them as the graph has them.
     """
 
     def __init__(
@@ -44,12 +43,14 @@ class Constant:
         data_type: int,
         dims: tuple[int, ...],
         load: Callable[[], NDArray[Any]],
-        place: Callable[[], Place | None] = _nowhere,
+        place: Callable[[], Place | None] = nowhere,
+        describe: Callable[[], Compressed] | None = None,
     ) -> None:
         self.data_type = data_type
         self.dims = dims
         self._load = load
-        self._place = place
+        self.place = place
+        self.describe = describe
         self._value: ir.Value | None = None
 
     @classmethod
@@ -91,7 +92,9 @@ class Constant:
         if self.data_type == MIL_pb2.STRING:
             strings = np.array([str(text).encode() for text in self.array.flat], dtype=object)
             return ir.StringTensor(strings.reshape(self.dims), shape=ir.Shape(self.dims), name=name)
-        return StoredTensor(self._read, self.dims, name, self._place, GRAPH_TYPES[self.data_type])
+        if self.describe is not None and GRAPH_TYPES[self.data_type] == ir.DataType.FLOAT:
+            return CompressedTensor(self._read, self.dims, name, self.describe)
+        return StoredTensor(self._read, self.dims, name, self.place, GRAPH_TYPES[self.data_type])
 
 
 def constant_of(file: ModelFile, value: Any) -> Constant:

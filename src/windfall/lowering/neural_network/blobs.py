@@ -129,6 +129,9 @@ class Blobs:
 
     @staticmethod
     def _run(lowering: Lowering, ctx: LayerContext, inputs: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        if ctx.layer_type == "custom":  # what the user's code raises stays as it is
+            made = lowering.function(ctx, *inputs)
+            return [made] if isinstance(made, ir.Value) else list(made)
         try:
             result = lowering.function(ctx, *inputs)
         except ShapeError as error:

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from windfall.errors import FormatError, LoweringError
 from windfall.graph.builder import GraphBuilder
+from windfall.graph.compressed import Compressed, CompressedTensor
 from windfall.graph.stored import StoredTensor
 from windfall.lowering.context import GraphContext, Value
 from windfall.spec.modelfile import ModelFile
-from windfall.spec.weights import FLOAT16, FLOAT32, check, decode, encoding
+from windfall.spec.weights import FLOAT16, FLOAT32, INT8, Encoding, check, decode, encoding, numbers, quantization_of
 from windfall.text import one_line
 
 if TYPE_CHECKING:
@@ -79,9 +80,12 @@ class LayerContext(GraphContext):
             stored = check(self.file, params, shape_)
         except FormatError as error:
             raise self.error(field, str(error), value=None) from error
-        if stored is None or stored.size < _SMALLEST_STORED or stored.field not in (FLOAT16, FLOAT32):
-            # Small ones may be shared; quantized ones have more that can be wrong, which must show now.
+        is_float = stored is not None and stored.field in (FLOAT16, FLOAT32)
+        # Small ones may be shared. How long a row of narrow numbers is as float32 counts, not how it is stored.
+        if stored is None or (stored.size if is_float else stored.size * 32 // stored.bits) < _SMALLEST_STORED:
             return self.constant(self.weights(field, dims, channel_axis=channel_axis), field)
+        if not is_float:
+            return self.graph.stored(self._quantized(field, stored, shape_, channel_axis), field)
         tensor = StoredTensor(
             lambda: decode(self.file, params, shape_),
             shape_,
@@ -89,6 +93,41 @@ class LayerContext(GraphContext):
             lambda: self.file.place(params, stored.field),
         )
         return self.graph.stored(tensor, field)
+
+    def _quantized(self, field: str, stored: Encoding, dims: tuple[int, ...], channel_axis: int) -> CompressedTensor:
+        file, params = self.file, getattr(self.params, field)
+        try:
+            found = quantization_of(params, stored, dims, channel_axis)
+        except FormatError as error:
+            raise self.error(field, str(error), value=None) from error
+        single = (1,) * len(dims)
+        compressed = Compressed(
+            lambda: numbers(file, params, dims),
+            dims,
+            stored.bits,
+            signed=stored.field == INT8,
+            scale=found.scale,
+            bias=found.bias,
+            table=None if found.table is None else found.table.reshape(*single, -1),
+            place=lambda: file.place(params, stored.field) if stored.bits == 8 else None,
+        )
+        return CompressedTensor(lambda: decode(file, params, dims, channel_axis), dims, field, lambda: compressed)
+
+    def columns(self, field: str, dims: Sequence[int]) -> Value:
+        """Return a matrix that is stored column by column as one of rows, [a, b] -> [b, a]; see ``weight``."""
+        stored = self.weight(field, dims)
+        tensor = stored.const_value
+        if isinstance(tensor, CompressedTensor):
+            return self.graph.stored(tensor.transposed((1, 0)), field)
+        return self.constant(np.ascontiguousarray(self.weights(field, dims).T), field)
+
+    def is_quantized(self, field: str) -> bool:
+        """Whether the weight in one field of the layer's parameters is stored as whole numbers."""
+        try:
+            stored = encoding(self.file, getattr(self.params, field))
+        except FormatError as error:
+            raise self.error(field, str(error), value=None) from error
+        return stored is not None and stored.field not in (FLOAT16, FLOAT32)
 
     def vector(self, field: str, counts: Sequence[int], *, message: Any = None) -> NDArray[np.float32]:
         """Return a weight that may have one of several lengths, usually 1 or one for each channel."""

@@ -10,6 +10,7 @@ from windfall.lowering.neural_network import (
     activations,
     control_flow,
     convolution,
+    custom,
     elementwise,
     lstm,
     nd_broadcasting,
@@ -68,6 +69,7 @@ _MODULES: tuple[ModuleType, ...] = (
     spatial3d,
     suppression,
     control_flow,
+    custom,
 )
 
 
@@ -114,12 +116,11 @@ LOWERINGS: Mapping[str, Lowering] = _merge(_MODULES)
 def _not_lowered() -> dict[str, str]:
     """Give the reason for each layer type without a lowering, by the version that the specification added it in."""
     members = NeuralNetwork_pb2.NeuralNetworkLayer.DESCRIPTOR.oneofs_by_name["layer"].fields
-    later = {
+    return {
         field.name: f"added in specification version {5 if field.number >= 1450 else 4}, not supported yet"
         for field in members
         if field.number >= 600 and field.name not in LOWERINGS
     }
-    return {"custom": "custom layers are not supported yet", **later}
 
 
 NOT_LOWERED: Mapping[str, str] = _not_lowered()

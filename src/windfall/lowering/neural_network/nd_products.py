@@ -5,10 +5,9 @@ Source: ``BatchedMatMulLayerParams``, ``EmbeddingNDLayerParams`` in NeuralNetwor
 
 import math
 
-import numpy as np
-
 from windfall.lowering.neural_network.axes import whole
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.neural_network.tables import look_up_columns
 
 
 def lower_batched_mat_mul(ctx: LayerContext, x: Value, y: Value | None = None) -> Value:
@@ -80,14 +79,11 @@ def lower_embedding_nd(ctx: LayerContext, x: Value) -> Value:
     params, dims = ctx.params, ctx.shape(x)
     if not 2 <= len(dims) <= 5 or dims[-1] not in (1, None):
         raise ctx.error("input", f"has shape {list(dims)}, must be [*batch, 1] of rank 2 to 5", value=None)
-    table = ctx.weights("weights", (params.embeddingSize, params.vocabSize)).T
-    if params.hasBias:
-        table = table + ctx.weights("bias", (params.embeddingSize,))
     indices = whole(ctx, ctx.reshape(x, ctx.sizes(x, 0, len(dims) - 1)))
     # Gather counts negative indices from the end; here they are as wrong as those beyond it.
     wrong = ctx.op("Less", indices, ctx.integers(0))
     indices = ctx.op("Where", wrong, ctx.integers(params.vocabSize), indices)
-    return ctx.op("Gather", ctx.constant(np.ascontiguousarray(table), "table"), indices, axis=0)
+    return look_up_columns(ctx, params.embeddingSize, params.vocabSize, indices)
 
 
 LOWERINGS = {"batchedMatmul": lower_batched_mat_mul, "embeddingND": lower_embedding_nd}

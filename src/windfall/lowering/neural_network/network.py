@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from windfall.custom.customs import NO_LAYER, at_work
 from windfall.errors import FormatError, UnsupportedError
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.lowering.neural_network.blobs import Blobs, some
@@ -35,6 +36,8 @@ def _gap(layer: Any) -> str | None:
     kind = layer.WhichOneof("layer")
     if kind is None:
         return "its type is unknown to this version"
+    if kind == "custom" and at_work().classes.layer(layer.custom.className) is None:
+        return NO_LAYER
     return None if kind in LOWERINGS else NOT_LOWERED.get(kind, "not supported")
 
 

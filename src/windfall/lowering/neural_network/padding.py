@@ -107,11 +107,13 @@ def _crop_to(ctx: LayerContext, x: Value, reference: Value) -> Value:
         if None not in (size, out) and start + out > size:  # type: ignore[operator]
             rule = f"and {out} pixels of the second input reach beyond the input, which has {size} along {axis}"
             raise ctx.error("offset", rule)
-    if None in wanted:
-        ends = ctx.op("Add", ctx.sizes(reference, 2), ctx.integers(offset))
-    else:
+    if None not in wanted:
         ends = ctx.integers([start + out for start, out in zip(offset, wanted, strict=True)])  # type: ignore[operator]
-    return _slice(ctx, x, offset, ends)
+        return _slice(ctx, x, offset, ends)
+    sizes = ctx.sizes(reference, 2)
+    cut = _slice(ctx, x, offset, ctx.op("Add", sizes, ctx.integers(offset)) if any(offset) else sizes)
+    # A slice that reaches beyond the input just ends there; the reshape fails then.
+    return ctx.reshape(cut, ctx.sizes(x, 0, 2), sizes)
 
 
 def _slice(ctx: LayerContext, x: Value, starts: Sequence[int], ends: Value) -> Value:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from windfall.graph.builder import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
+from windfall.lowering.neural_network.tables import look_up_columns
 from windfall.lowering.neural_network.views import elementwise
 
 
@@ -84,14 +85,11 @@ def lower_embedding(ctx: LayerContext, x: Value) -> Value:
         raise ctx.error(
             "input", f"has shape {list(ctx.shape(x))}, must be [x1, 1, 1, 1] or [x1, x2, 1, 1, 1]", value=None
         )
-    table = ctx.weights("weights", (params.outputChannels, params.inputDim)).T
-    if params.hasBias:
-        table = table + ctx.weights("bias", (params.outputChannels,))
     indices = ctx.op("Cast", ctx.reshape(x, ctx.sizes(x, 0, rank - 3)), to=ir.DataType.INT64, name="indices")
     # Gather counts negative indices from the end; here they are as wrong as those beyond it.
     wrong = ctx.op("Less", indices, ctx.integers(0))
     indices = ctx.op("Where", wrong, ctx.integers(params.inputDim), indices)
-    rows = ctx.op("Gather", ctx.constant(np.ascontiguousarray(table), "table"), indices, axis=0)
+    rows = look_up_columns(ctx, params.outputChannels, params.inputDim, indices)
     return ctx.op("Unsqueeze", rows, ctx.integers([rank - 2, rank - 1]))  # [.., C] -> [.., C, 1, 1]
 
 
