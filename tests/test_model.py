@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -136,3 +138,15 @@ def test_an_input_may_be_called_like_an_inner_value():
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     (y,) = windfall.load(spec).predict({"a": pixels, "a.planes:0": np.ones((3, 4, 4))}).values()
     np.testing.assert_array_equal(y, pixels.transpose(2, 0, 1) + 1)
+
+
+def test_a_model_and_its_program_go_when_nothing_refers_to_them() -> None:
+    model = windfall.load(layer_spec("activation", np.zeros((1, 2, 2)), ReLU={}))
+    model.predict({"x0": np.ones((1, 2, 2), np.float32)})
+    program = weakref.ref(model.compiled.program)
+    gc.disable()
+    try:
+        del model
+        assert program() is None
+    finally:
+        gc.enable()

@@ -331,12 +331,15 @@ class Model:
         if self._binder.serves_all(shapes):
             assert isinstance(program, EngineProgram), program
             program = self._flexible.guarded(self, program, outputs)
+        # This model itself would keep the program, and the program the model, until garbage is collected.
+        twin = self._of_file(self._file)
+        twin._int8 = self._int8
         return CompiledModel(
             names,
             program,
-            lambda: self._lower(shapes, names),
+            lambda: twin._lower(shapes, names),
             lambda made, runs: profile_program(
-                made, self._file.name, lambda: self._serialize(shapes, names), options, runs
+                made, twin._file.name, lambda: twin._serialize(shapes, names), options, runs
             ),
         )
 
