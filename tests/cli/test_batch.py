@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
+from pyarrow.parquet import read_table
 from rich.progress import Progress
 
 import windfall
@@ -148,9 +149,8 @@ def test_rows_as_csv(run, photos):
 
 
 def test_rows_as_parquet(run, photos):
-    parquet = pytest.importorskip("pyarrow.parquet")
     assert run("batch", "classes.mlmodel", "photos", "-o", "out.parquet").exit_code == 0
-    table = parquet.read_table("out.parquet").to_pylist()
+    table = read_table("out.parquet").to_pylist()
     assert [row["label"] for row in table] == [row["label"] for row in rows()]
     assert [json.loads(row["scores"]) for row in table] == [row["scores"] for row in rows()]
 
@@ -160,8 +160,8 @@ def test_parquet_without_pyarrow(photos, monkeypatch):
     with pytest.raises(UnsupportedError) as error:
         sink_for(photos / "o.parquet", windfall.load("classes.mlmodel").description, [], None)
     assert str(error.value) == (
-        f"{photos / 'o.parquet'} needs pyarrow, which is not installed: pip install pyarrow, or name a .jsonl or .csv "
-        "file"
+        f"{photos / 'o.parquet'} needs pyarrow, which is not installed: pip install 'windfall[parquet]', or name a "
+        ".jsonl or .csv file"
     )
 
 

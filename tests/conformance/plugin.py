@@ -11,6 +11,9 @@ from typing import Any
 import windfall.interop.coremltools
 from tests.conformance.proxy import CountingProxy
 
+_OFTEN = 50
+_finished = 0
+
 
 def pytest_configure() -> None:
     """Install windfall as users do, and let everything else in coremltools believe that this is a Mac, too.
@@ -32,6 +35,18 @@ def pytest_collection_finish() -> None:
 
     coremltools collects garbage in every conversion: going through the tests anew took three quarters of the time.
     """
+    _freeze()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Do the same now and then for what tests leave behind, which adds up."""
+    global _finished  # noqa: PLW0603  # pytest's hooks are functions
+    _finished += 1
+    if _finished % _OFTEN == 0:
+        _freeze()
+
+
+def _freeze() -> None:
     gc.collect()
     gc.freeze()
 

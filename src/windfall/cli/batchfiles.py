@@ -63,7 +63,8 @@ def sink_for(output: Path, description: ModelDescription, photos: Sequence[Photo
             raise FeatureError(f"output {pictures[0]!r} is a picture, which {output} cannot hold; give a folder")
         if suffix == ".parquet" and find_spec("pyarrow") is None:
             raise UnsupportedError(
-                f"{output} needs pyarrow, which is not installed: pip install pyarrow, or name a .jsonl or .csv file"
+                f"{output} needs pyarrow, which is not installed: pip install 'windfall[parquet]', or name a .jsonl or "
+                ".csv file"
             )
         return RowFile(output, [feature.name for feature in description.outputs], top)
     if suffix and not output.is_dir():
