@@ -102,8 +102,18 @@ def test_a_choice_is_remembered_on_disk(timed: Any, path: Path, folder: Path, mo
     assert timed["count"] == 1
     assert second.engine == "openvino"
     assert second.choice == first.choice
-    (entry,) = folder.glob("*.engine")
-    assert json.loads(entry.read_text())["engine"] == "openvino"
+    # One for the model, and one for all that differ from it in their weights alone.
+    assert [json.loads(entry.read_text())["engine"] for entry in folder.glob("*.engine")] == ["openvino"] * 2
+
+
+def test_a_model_with_other_weights_is_not_timed_again(timed: Any, path: Path, tmp_path: Path) -> None:
+    assert run(path).engine == "openvino"
+    other = windfall.load(layer_spec("convolution", X, **{**CONV, "weights": WEIGHTS + 1})).save(tmp_path / "o.mlmodel")
+    assert run(other).engine == "openvino"
+    assert timed["count"] == 1
+    wide = {**CONV, "outputChannels": 4, "weights": WEIGHTS[:4]}
+    run(windfall.load(layer_spec("convolution", X, **wide)).save(tmp_path / "w.mlmodel"))
+    assert timed["count"] == 2
 
 
 def test_a_small_model_is_remembered_too(folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,12 +144,13 @@ def test_a_damaged_entry_is_not_believed(
 ) -> None:
     timed["onnxruntime"] = 0.5
     run(path)
-    (entry,) = folder.glob("*.engine")
-    entry.write_bytes(damage)
+    entries = list(folder.glob("*.engine"))
+    for entry in entries:
+        entry.write_bytes(damage)
     monkeypatch.setattr(choices, "_IN_PROCESS", {})
     assert run(path).engine == "onnxruntime"
     assert timed["count"] == 2
-    assert json.loads(entry.read_text())["engine"] == "onnxruntime"
+    assert [json.loads(entry.read_text())["engine"] for entry in entries] == ["onnxruntime"] * 2
 
 
 def test_entries_do_not_pile_up(timed: Any, path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
