@@ -116,6 +116,15 @@ def test_a_model_with_other_weights_is_not_timed_again(timed: Any, path: Path, t
     assert timed["count"] == 2
 
 
+def test_numbers_of_a_model_with_other_weights_are_compared_again(
+    timed: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(path).engine == "openvino"
+    monkeypatch.setattr(choice, "_agree", lambda *_: False)
+    other = windfall.load(layer_spec("convolution", X, **{**CONV, "weights": WEIGHTS + 1})).save(tmp_path / "o.mlmodel")
+    assert run(other).choice == Choice("onnxruntime", "OpenVINO gives other numbers", {})
+
+
 def test_a_small_model_is_remembered_too(folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(path)
     monkeypatch.setattr(choices, "_IN_PROCESS", {})

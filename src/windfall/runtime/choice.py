@@ -119,12 +119,10 @@ def _faster(model: SerializedModel, options: EngineOptions) -> EngineProgram:
         # Models that differ in their weights alone, such as one and what became of it when it was shrunk, take as long.
         alike = choice_key(replace(model, proto=_without_weights(proto.graph)), options)
         known = remembered(alike)
-        if known is not None:
-            remember(key, known)
-            return _faster(model, options)
-        program, choice = _timed(model, options, proto)
+        program, choice = _timed(model, options, proto, known)
         LOG.info("%s runs the model: %s", choice.engine, choice.reason)
-        remember(alike, choice)
+        if known is None and choice.milliseconds:
+            remember(alike, choice)
     # A small model, too: to count its work takes onnx, which a later start does without.
     remember(key, choice)
     return program
@@ -157,11 +155,22 @@ def _chosen(program: EngineProgram, choice: Choice) -> EngineProgram:
     return program
 
 
-def _timed(model: SerializedModel, options: EngineOptions, proto: "onnx.ModelProto") -> tuple[EngineProgram, Choice]:
-    """Compile a graph with both engines, and return the faster program."""
+def _timed(
+    model: SerializedModel, options: EngineOptions, proto: "onnx.ModelProto", known: Choice | None
+) -> tuple[EngineProgram, Choice]:
+    """Compile a graph with both engines, and return the faster program.
+
+    Args:
+        model: The graph, serialized.
+        options: How it is to be compiled.
+        proto: The graph.
+        known: What was chosen for a graph that has other weights: then only the numbers of both are compared.
+    """
     from windfall.runtime.openvino import OpenVino
 
     programs: dict[str, EngineProgram] = {"onnxruntime": OnnxRuntime().compile(model, options)}
+    if known is not None and known.engine == "onnxruntime":
+        return _chosen(programs["onnxruntime"], known), known
     feeds = sample_feeds(proto.graph)
     try:
         if feeds is None:
@@ -173,6 +182,8 @@ def _timed(model: SerializedModel, options: EngineOptions, proto: "onnx.ModelPro
     # Sums that are rounded to 8 bits differ by whole steps; there results are compared on the samples.
     if not model.is_quantized and not _agree(results["onnxruntime"], results["openvino"]):
         return _decided(programs, "onnxruntime", "OpenVINO gives other numbers", {})
+    if known is not None:
+        return _chosen(programs[known.engine], known), known
     runs = {name: partial(program.run, feeds) for name, program in programs.items()}
     times = best_times(runs, time.perf_counter() + BUDGET)
     ratio = times["onnxruntime"] / times["openvino"]
