@@ -129,6 +129,9 @@ class GraphBuilder:
             raise ShapeError(_short(error)) from error
         for output in node.outputs:
             self._check_size(output)
+        return self._append(node)
+
+    def _append(self, node: ir.Node) -> Sequence[ir.Value]:
         self.graph.append(node)
         self._unnamed.update(node.outputs)
         return node.outputs
@@ -174,15 +177,23 @@ class GraphBuilder:
             outputs: The type and shape of each output; None for a shape of which not even the rank is known.
         """
         attributes = [ir.AttrGraph(name, body.graph) for name, body in bodies.items()]
+        return self._append(self._declared("", op_type, inputs, attributes, outputs))
+
+    def _declared(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Sequence[ir.Attr],
+        outputs: Sequence[tuple[ir.DataType, ir.Shape | None]],
+    ) -> ir.Node:
+        """Return a node whose outputs have the types and shapes that are given."""
         name = self.unique(self._scoped(op_type))
-        node = ir.Node("", op_type, inputs, attributes, num_outputs=len(outputs), name=name)
+        node = ir.Node(domain, op_type, inputs, attributes, num_outputs=len(outputs), name=name)
         for index, (output, (dtype, dims)) in enumerate(zip(node.outputs, outputs, strict=True)):
             output.name = self.unique(f"{name}:{index}")
-            output.type = ir.TensorType(dtype)
-            output.shape = dims
-        self.graph.append(node)
-        self._unnamed.update(node.outputs)
-        return node.outputs
+            output.type, output.shape = ir.TensorType(dtype), dims
+        return node
 
     @property
     def is_inner(self) -> bool:
@@ -216,16 +227,11 @@ class GraphBuilder:
             ShapeError: An output would be too large.
         """
         self.graph.opset_imports.setdefault(domain, 1)
-        name = self.unique(self._scoped(op_type))
         pairs = [attribute(key, value) for key, value in attributes.items()]
-        node = ir.Node(domain, op_type, inputs, pairs, num_outputs=len(outputs), name=name)
-        for index, (output, (dtype, dims)) in enumerate(zip(node.outputs, outputs, strict=True)):
-            output.name = self.unique(f"{name}:{index}")
-            output.type, output.shape = ir.TensorType(dtype), dims
+        node = self._declared(domain, op_type, inputs, pairs, outputs)
+        for output in node.outputs:
             self._check_size(output)
-        self.graph.append(node)
-        self._unnamed.update(node.outputs)
-        return node.outputs
+        return self._append(node)
 
     def discard(self) -> None:
         """Let go of all values that this subgraph uses; it is not to become part of a node."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import InPlacePass, PassResult
 
 from windfall.passes.emitting import Emitter
-from windfall.passes.nodes import Floats, array_of, constant_dims, dims_of, layer_of, replace
+from windfall.passes.nodes import ConvolutionPass, Floats, array_of, constant_dims, dims_of, layer_of, replace
 
 _FEW, _MANY = 4, 16
 """Channels that fill only a part of a vector, and those that fill one."""
@@ -15,7 +14,7 @@ _BLOCKS = (4, 2)
 """The sides that blocks may have, the better one first."""
 
 
-class ConvolutionOverBlocks(InPlacePass):
+class ConvolutionOverBlocks(ConvolutionPass):
     """Fill the lanes of vectors, where a convolution to few channels leaves most of them empty.
 
     Before: x -> Conv(k x k, pads=p) -> y
@@ -25,13 +24,9 @@ class ConvolutionOverBlocks(InPlacePass):
     m + (a + j) / b. It takes more multiplications, those by the zeros between. Only where b divides all sizes.
     """
 
-    def call(self, model: ir.Model) -> PassResult:
-        """See ``onnx_ir.passes.PassBase.call``."""
-        modified = False
-        for node in list(model.graph):
-            if node.op_type == "Conv" and node.domain == "":
-                modified |= _rewrite(model, node)
-        return PassResult(model, modified)
+    def rewrite(self, model: ir.Model, conv: ir.Node) -> bool:
+        """See ``ConvolutionPass``."""
+        return _rewrite(model, conv)
 
 
 def _rewrite(model: ir.Model, conv: ir.Node) -> bool:

@@ -13,6 +13,7 @@ from windfall.graph.compressed import Compressed, CompressedTensor, compressed_o
 from windfall.passes.compressed_convolutions import keep_in_convolution
 from windfall.passes.compressed_products import LARGEST_PART, matrix_of, multiply, multiply_by_parts
 from windfall.passes.emitting import Emitter
+from windfall.passes.nodes import replace
 from windfall.passes.run_time_weights import as_indices, can_expand, codes, expand
 from windfall.runtime.serialized import COMPRESSED
 
@@ -127,7 +128,7 @@ def _replace_product(emit: Emitter, node: ir.Node, weight: Compressed, bias: ir.
         return False
     if bias is not None:
         product = emit.op("Add", product, bias, dims=result.shape)
-    _replace(node, product)
+    replace(node, product)
     return True
 
 
@@ -142,7 +143,7 @@ def _keep_in_gather(emit: Emitter, node: ir.Node, weight: Compressed) -> bool:
     found = _look_up_rows(emit, rows, weight) if weight.table is not None else _scale_rows(emit, rows, places, weight)
     if found is None:
         return False
-    _replace(node, found)
+    replace(node, found)
     return True
 
 
@@ -172,16 +173,6 @@ def _scale_rows(emit: Emitter, rows: ir.Value, places: ir.Value, weight: Compres
         values = emit.op("Sub", values, of_rows(form.zero, "zero"), dims=rows.shape)
     values = emit.op("Mul", values, of_rows(form.scale, "scale"), dims=rows.shape)
     return values if form.rest is None else emit.op("Add", values, of_rows(form.rest, "rest"), dims=rows.shape)
-
-
-def _replace(node: ir.Node, value: ir.Value) -> None:
-    """Put a value in the place of a node's output, with its name."""
-    old, graph = node.outputs[0], node.graph
-    assert graph is not None, node
-    name = old.name
-    old.replace_all_uses_with(value, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
-    old.name, value.name = f"{name}~old", name
 
 
 _RULES: Mapping[tuple[str, int], Callable[[Emitter, ir.Node, Compressed], bool]] = {

@@ -1,10 +1,12 @@
 """Read the nodes of a finished graph, and replace them."""
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes import InPlacePass, PassResult
 
 Floats = NDArray[np.float32]
 
@@ -78,6 +80,22 @@ def layer_of(node: ir.Node) -> str:
     """Return the layer that a node was lowered from, for the names of what takes its place."""
     name = str(node.name)
     return name.rpartition(".")[0] or name
+
+
+class ConvolutionPass(InPlacePass):
+    """A pass that looks at each convolution once."""
+
+    @abstractmethod
+    def rewrite(self, model: ir.Model, conv: ir.Node) -> bool:
+        """Rewrite the graph around a convolution, and tell whether anything changed."""
+
+    def call(self, model: ir.Model) -> PassResult:
+        """See ``onnx_ir.passes.PassBase.call``."""
+        modified = False
+        for node in list(model.graph):
+            if node.op_type == "Conv" and node.domain == "":
+                modified |= self.rewrite(model, node)
+        return PassResult(model, modified)
 
 
 def drop_unused(value: ir.Value | None) -> None:

@@ -146,6 +146,9 @@ def _raised(file: ModelFile, spec: Any, settings: Settings, plan: list[Planned])
         if part.is_program and opset:
             upgrade_program(part.message, opset, file.name)
             raise_version(part.models, opset)
+    if not settings.upgrade:
+        return plan
+    # A program that was raised has other messages.
     return [(layer, bits) for layer, (_, bits) in zip(layers(file, spec), plan, strict=True)]
 
 

@@ -31,6 +31,15 @@ SUB_BYTE: dict[int, int] = {
     MIL_pb2.UINT6: 6,
 }
 """How many bits a value has, for the data types that pack several into a byte."""
+UNSIGNED: dict[int, int] = {
+    1: MIL_pb2.UINT1,
+    2: MIL_pb2.UINT2,
+    3: MIL_pb2.UINT3,
+    4: MIL_pb2.UINT4,
+    6: MIL_pb2.UINT6,
+    8: MIL_pb2.UINT8,
+}
+"""The data types of small numbers from 0 on, by their bits."""
 BITS: dict[int, int] = {
     **{data_type: np.dtype(dtype).itemsize * 8 for data_type, dtype in _DTYPES.items()},
     **SUB_BYTE,

@@ -19,16 +19,8 @@ from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import Array, Ints, OperationContext
 from windfall.lowering.ml_program.decompression import divides, look_up, set_values, shift_and_scale, spread
 from windfall.spec.blobfile import decode_bytes
+from windfall.spec.packing import UNSIGNED
 from windfall.spec.proto import MIL_pb2
-
-_INDEX_TYPES = {
-    1: MIL_pb2.UINT1,
-    2: MIL_pb2.UINT2,
-    3: MIL_pb2.UINT3,
-    4: MIL_pb2.UINT4,
-    6: MIL_pb2.UINT6,
-    8: MIL_pb2.UINT8,
-}
 
 
 def lower_affine_dequantize(
@@ -123,11 +115,11 @@ def _packed_lut(ctx: OperationContext, indices: Constant, lut: Constant, shape: 
         raise ctx.error("indices", rule, value=f"of {indices.size} bytes")
 
     def load() -> Array:
-        found: Array = lut.array[decode_bytes(indices.array, _INDEX_TYPES[bits], count)]
+        found: Array = lut.array[decode_bytes(indices.array, UNSIGNED[bits], count)]
         return found
 
     def describe() -> Compressed:
-        return packed_codes(indices, _INDEX_TYPES[bits], lut.array, shape)
+        return packed_codes(indices, UNSIGNED[bits], lut.array, shape)
 
     return _constant(ctx, lut.data_type, shape, load, describe if shape else None)
 
@@ -141,7 +133,7 @@ def _check_tables(
         rule = f"must have the shape [g0, g1, ..., entries, v] with g that divide {list(dims)}"
         raise ctx.error("lut", rule, value=f"of shape {list(lut.dims)}")
     entries, vector = lut.dims[-2:]
-    if _INDEX_TYPES.get(entries.bit_length() - 1) != index_type or entries & (entries - 1):
+    if UNSIGNED.get(entries.bit_length() - 1) != index_type or entries & (entries - 1):
         raise ctx.error(
             "lut", "must have one for each number that the type of the indices has", value=f"of {entries} entries"
         )

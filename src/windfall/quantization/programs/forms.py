@@ -16,17 +16,9 @@ from windfall.quantization.programs.blocks import Blocks
 from windfall.quantization.programs.values import opset_number, set_text
 from windfall.quantization.programs.weightfile import WeightFile
 from windfall.quantization.programs.weights import ProgramWeight
+from windfall.spec.packing import UNSIGNED, encode_bytes
 from windfall.spec.proto import MIL_pb2
 
-UINTS: Mapping[int, int] = {
-    1: MIL_pb2.UINT1,
-    2: MIL_pb2.UINT2,
-    3: MIL_pb2.UINT3,
-    4: MIL_pb2.UINT4,
-    6: MIL_pb2.UINT6,
-    8: MIL_pb2.UINT8,
-}
-"""The data type of small numbers, by their bits."""
 _INTS = {4: MIL_pb2.INT4, 8: MIL_pb2.INT8}
 IOS18 = 8
 """The number of the first opset with block-wise operators."""
@@ -82,12 +74,10 @@ def _store_table(
 ) -> None:
     if _is_blockwise(weight):
         tables = table.reshape(*blocks.grid, 2**bits, 1)
-        arguments: dict[str, _Argument] = {"indices": (codes, UINTS[bits]), "lut": _float(tables, weight.data_type)}
+        arguments: dict[str, _Argument] = {"indices": (codes, UNSIGNED[bits]), "lut": _float(tables, weight.data_type)}
     else:
-        from windfall.spec.packing import encode_bytes
-
         shape = np.array(weight.shape, np.uint32)
-        packed = encode_bytes(codes, UINTS[bits])
+        packed = encode_bytes(codes, UNSIGNED[bits])
         arguments = {
             "indices": (packed, MIL_pb2.UINT8),
             "lut": _float(table.reshape(-1), weight.data_type),
@@ -104,8 +94,8 @@ def _store_blockwise(
     if (zero == 2 ** (bits - 1)).all():
         arguments["data"] = (_signed(codes, bits), _INTS[bits])
     else:
-        arguments["data"] = (codes, UINTS[bits])
-        arguments["offset"] = (zero.astype(np.uint8).reshape(blocks.grid), UINTS[bits])
+        arguments["data"] = (codes, UNSIGNED[bits])
+        arguments["offset"] = (zero.astype(np.uint8).reshape(blocks.grid), UNSIGNED[bits])
     _write(weight.maker, "constexpr_blockwise_shift_scale", arguments, out, as_inputs=True)
 
 

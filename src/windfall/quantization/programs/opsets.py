@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from windfall.errors import UnsupportedError
-from windfall.quantization.programs.forms import IOS18, UINTS
+from windfall.quantization.programs.forms import IOS18
 from windfall.quantization.programs.values import opset_number, set_type
+from windfall.spec.packing import UNSIGNED
 from windfall.spec.programs import operations_of
 from windfall.spec.proto import MIL_pb2
 
@@ -97,7 +98,7 @@ def _raise_table(operation: Any) -> None:
     dims = _output_dims(operation)
     indices, table = operation.attributes["indices"], operation.attributes["lut"]
     entries = table.type.tensorType.dimensions[0].constant.size
-    set_type(indices.type, UINTS[entries.bit_length() - 1], dims)
+    set_type(indices.type, UNSIGNED[entries.bit_length() - 1], dims)
     set_type(table.type, table.type.tensorType.dataType, (*(1 for _ in dims), entries, 1))
     _to_inputs(operation, ("indices", "lut"))
 
