@@ -84,8 +84,11 @@ class Flexible:
         """
         binder = model._binder
         exact = binder.graph_shapes(feeds)
-        shapes = exact if self._is_given_up or has_custom_layers(model._opened.spec) else binder.flexible_shapes(feeds)
+        shapes = exact if self._is_given_up else binder.flexible_shapes(feeds)
         if shapes == exact:
+            return model._compiled(exact, outputs)
+        if has_custom_layers(model._opened.spec):  # last: it goes through all layers
+            self._give_up(model, "code of yours takes one size at a time")
             return model._compiled(exact, outputs)
         self._check(model, exact)
         try:
