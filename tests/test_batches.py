@@ -18,9 +18,9 @@ from windfall.features import fitting
 from windfall.features.fitting import fit, open_photo
 from windfall.runtime.engine import available_cores
 from windfall.spec.proto import Model_pb2
-from windfall.streams import Settings, running
+from windfall.streams import Settings, programs, running
 from windfall.streams.runner import Runner
-from windfall.streams.ways import MOST_MEASURED, STACK, Way, candidates, fastest
+from windfall.streams.ways import MOST_MEASURED, STACK, STACKS_OF_DEVICES, Way, candidates, fastest
 
 
 def linear(inputs, count):
@@ -202,6 +202,24 @@ def test_each_way_gives_what_single_predictions_do_in_order(way, monkeypatch):
             same(one, other)
 
 
+# Two are computed alone; of the rest, 1 is too little for a stack, and 4 are enough.
+@pytest.mark.parametrize(("count", "stacks"), [(27, 3), (30, 4)])
+def test_a_graphics_card_computes_stacks_that_are_not_full(monkeypatch, count, stacks):
+    run, seen = programs.Stacked.run, []
+    monkeypatch.setattr(programs.Stacked, "run", lambda self, many: seen.append(len(many)) or run(self, many))
+    monkeypatch.setattr(running, "candidates", lambda *_, **__: [Way(1, 8)])
+    monkeypatch.setattr(running, "_FIRST", 0.0)
+    monkeypatch.setattr(running._Batch, "_is_long", lambda *_: True)
+    monkeypatch.setattr(running.Runner, "is_cpu", False)
+    model = image_network()
+    items = [{"x": picture(seed)} for seed in range(count)]
+    expected = [model.predict(item) for item in items]
+    got = model.predict_batch(items)
+    for one, other in zip(got, expected, strict=True):
+        same(one, other)
+    assert seen == [8] * stacks
+
+
 @pytest.mark.parametrize("streams", [None, 1, 2, 5])
 def test_a_generator_without_end_is_asked_for_a_few_items_ahead(streams, monkeypatch):
     monkeypatch.setattr(running._Batch, "_is_long", lambda *_: True)
@@ -355,7 +373,7 @@ def test_the_fastest_is_that_which_takes_least_unless_it_gains_little():
     assert fastest({Way(1): 1.0, Way(2): 0.9, Way(1, STACK): 0.8}) == Way(1, STACK)
     assert candidates(0.0001, 4, is_cpu=True) == [Way(0), Way(1), Way(4), Way(1, STACK)]
     assert candidates(0.1, 4, is_cpu=True) == [Way(1), Way(4)]
-    assert candidates(0.1, 4, is_cpu=False) == [Way(1), Way(1, STACK)]
+    assert candidates(0.1, 4, is_cpu=False) == [Way(1), *(Way(1, count) for count in STACKS_OF_DEVICES)]
     assert candidates(0.1, 1, is_cpu=True) == [Way(1)]
 
 
@@ -427,6 +445,15 @@ def test_ways_are_measured_where_a_batch_is_long_enough_for_it(length, elapsed, 
     model._batching.compile_seconds = 2.0
     batch = running._Batch(model, iter(range(length)) if length >= 0 else (one for one in ()), Settings())
     assert batch._is_long(elapsed, each=1.0) == is_long
+
+
+@pytest.mark.parametrize(("length", "is_long"), [(12, False), (13, True)])
+def test_on_a_graphics_card_less_is_long_enough(monkeypatch, length, is_long):
+    monkeypatch.setattr(running.Runner, "is_cpu", False)
+    model = image_network()
+    model._batching.compile_seconds = 20.0
+    batch = running._Batch(model, iter(range(length)), Settings())
+    assert batch._is_long(0.1, each=1 / 24) == is_long
 
 
 def test_a_batch_that_begins_with_items_that_fail_is_measured_all_the_same(monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import WindfallError
-from windfall.runtime.engine import Program, engine_named
+from windfall.runtime.engine import EngineOptions, Program, engine_named
 from windfall.streams.ways import Way
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ Feeds = Mapping[str, NDArray[Any]]
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Key = tuple[Shapes, tuple[str, ...] | None]
 _MOST_PROGRAMS = 8
+_PROCESSORS = ("CPU", "CPUExecutionProvider")
+"""What the engines call the processor."""
 _MOST_STACKED = 2**26
 """Bytes of the inputs that are stacked at most."""
 
@@ -106,28 +108,38 @@ def engine_of(compiled: "CompiledModel", model: "Model") -> str:
     return str(getattr(compiled.program, "engine", model._engine))
 
 
+def runs_on_processor(program: Program) -> bool:
+    """Tell whether a program computes on the processor alone."""
+    return all(name in _PROCESSORS for name in getattr(program, "devices", _PROCESSORS))
+
+
+def _options(compiled: "CompiledModel", model: "Model") -> EngineOptions:
+    """Return the options to compile another program for the same device."""
+    options = model._options
+    return replace(options, device="cpu") if runs_on_processor(compiled.program) else options
+
+
 def _compile_stream(model: "Model", compiled: "CompiledModel", feeds: Feeds, way: Way) -> Program:
-    options = replace(model._options, threads=1, streams=way.streams)
+    options = replace(_options(compiled, model), threads=1, streams=way.streams)
     serialized = model._serialize(model._binder.graph_shapes(feeds), compiled.outputs)
     return engine_named(engine_of(compiled, model)).compile(serialized, options)
 
 
 def _compile_stacked(model: "Model", compiled: "CompiledModel", feeds: Feeds, way: Way) -> Stacked | None:
     from windfall.runtime.serialize import serialize
-    from windfall.streams.stacking import output_axes, stacked_shapes
+    from windfall.streams.stacking import item_axes, stack_items
 
     if sum(array.nbytes for array in feeds.values()) * way.stack > _MOST_STACKED:
         return None
-    found = stacked_shapes(model._binder, feeds, way.stack)
-    if found is None:
+    inputs = item_axes(model._binder, feeds)
+    if inputs is None:
         return None
-    shapes, inputs = found
     try:
-        graph = model._lower(shapes, compiled.outputs)
-        outputs = output_axes(graph.graph, inputs, way.stack)
+        graph = model._lower(model._binder.graph_shapes(feeds), compiled.outputs)
+        outputs = stack_items(graph.graph, inputs, way.stack)
         if outputs is None:
             return None
-        program = engine_named(engine_of(compiled, model)).compile(serialize(graph), model._options)
-    except WindfallError:  # a layer that has a size of its own
+        program = engine_named(engine_of(compiled, model)).compile(serialize(graph), _options(compiled, model))
+    except WindfallError:  # the engine does not take it
         return None
     return Stacked(program, inputs, outputs)

@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import WindfallError
+from windfall.runtime.choice import agree
 from windfall.streams.items import ItemReader
-from windfall.streams.programs import Feeds, Key, shapes_of
+from windfall.streams.programs import Feeds, Key, runs_on_processor, shapes_of
 from windfall.streams.settings import Outcome, Settings
 from windfall.streams.ways import LOOP, Way
 
 if TYPE_CHECKING:
     from windfall.compiled import CompiledModel
     from windfall.model import Model
+
+_LEAST_FULL = 4
+"""What share of a stack, one in so many, must be there for a graphics card to compute it filled up."""
 
 Numbered = tuple[int, Any]
 Tensors = list[NDArray[Any]]
@@ -64,8 +68,7 @@ class Runner:
         """Whether the model runs on the processor alone."""
         if self.seen is None:
             return True
-        devices = getattr(self._compiled(self.seen.feeds).program, "devices", ("CPU",))
-        return all(name in ("CPU", "CPUExecutionProvider") for name in devices)
+        return runs_on_processor(self._compiled(self.seen.feeds).program)
 
     def alone(self, item: Numbered) -> Outcome:
         """Return what becomes of an item that nothing else is computed with."""
@@ -102,15 +105,18 @@ class Runner:
         return [found[number] for number, _ in items]
 
     def _group(self, key: Key, group: list[tuple[Numbered, Feeds]]) -> list[Outcome]:
-        """Compute items of the same shapes: stacked if they are as many as a program is for."""
-        if self._way.stack > 1 and len(group) == self._way.stack:
+        """Compute items of the same shapes: stacked if they are about as many as a program is for."""
+        stack = self._way.stack
+        if stack > 1 and (len(group) == stack or (not self.is_cpu and len(group) * _LEAST_FULL >= stack)):
             try:
-                tensors = self._stacked(key, [feeds for _, feeds in group], self._way, self._gate)
+                many = [feeds for _, feeds in group]
+                many += many[:1] * (stack - len(many))  # a graphics card computes them as fast
+                tensors = self._stacked(key, many, self._way, self._gate)
             except WindfallError:  # one of them may be to blame: each alone says which
                 tensors = None
             if tensors is not None:
                 names = self._compiled(group[0][1]).outputs
-                return [self._outcome(item, names, one) for (item, _), one in zip(group, tensors, strict=True)]
+                return [self._outcome(item, names, one) for (item, _), one in zip(group, tensors, strict=False)]
         return [self._single(key, item, feeds) for item, feeds in group]
 
     def _single(self, key: Key, item: Numbered, feeds: Feeds) -> Outcome:
@@ -147,7 +153,7 @@ class Runner:
             return stacked.run(many)
 
     def agrees(self, way: Way) -> bool:
-        """Compile what a way needs; tells whether it computes exactly what the usual program did."""
+        """Compile what a way needs; tells whether it computes what the usual program did."""
         if way.streams <= 1 and way.stack == 1:
             return True
         if self.seen is None:
@@ -161,7 +167,8 @@ class Runner:
                 found = [self._model._batching.stream(self._model, compiled, feeds, key, way).run(feeds)]
         except WindfallError:
             return False
-        return found is not None and all(_same(one, self.seen.tensors) for one in found)
+        same = _same if self.is_cpu else agree
+        return found is not None and all(same(one, self.seen.tensors) for one in found)
 
 
 def _same(one: Tensors, other: Tensors) -> bool:

@@ -24,6 +24,8 @@ _PATIENCE = 0.1
 """Seconds that it costs at least to find a faster way; mostly it is what a program takes to compile."""
 _WORTH = 6
 """How many times as long the rest of a batch must take for that."""
+_WORTH_ON_DEVICES, _FIRST_COMPILED = 2, 0.25
+"""On a graphics card stacking gains far more; and much of what the first program takes is the start of the card."""
 _UNKNOWN = 4
 """How many times as long a batch must have run, where it is not known how long it is."""
 
@@ -104,10 +106,12 @@ class _Batch:
 
     def _is_long(self, elapsed: float, each: float) -> bool:
         """Whether it is worth to look for a faster way."""
-        cost = max(_PATIENCE, self._model._batching.compile_seconds)
+        cost, worth = max(_PATIENCE, self._model._batching.compile_seconds), _WORTH
+        if not self._runner.is_cpu:
+            cost, worth = min(cost, _FIRST_COMPILED), _WORTH_ON_DEVICES
         if self._length < 0:
             return elapsed > _UNKNOWN * cost
-        return (self._length - self.source.taken) * each > _WORTH * cost
+        return (self._length - self.source.taken) * each > worth * cost
 
     def _run(self, way: Way, until: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
         self._runner.take(way)

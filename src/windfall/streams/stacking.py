@@ -1,6 +1,7 @@
-"""Whether a graph computes several items at once, each as if it were alone: the axis along which they lie is followed.
+"""Let a graph compute several items at once, each as if it were alone: the axis along which they lie is followed.
 
-Each operator of the table says where its output has that axis, given where its inputs have it. What is not in the
+The graph is that of one item, and what is followed is an axis of size 1. Each operator of the table says where its
+output has that axis, given where its inputs have it, and which sizes it holds are that of the axis. What is not in the
 table, or mixes the items, ends the search: the items are computed one by one.
 """
 
@@ -8,12 +9,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from windfall.features.binding import Binder, GraphShapes
+import numpy as np
+
+from windfall.features.binding import Binder
 from windfall.features.networks import NetworkBinder
 from windfall.features.rows import RowBinder
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
     from numpy.typing import NDArray
 
@@ -22,47 +24,51 @@ class _Mixed(Exception):  # noqa: N818  # no error: the search ends
     """The items are not apart, or nobody knows."""
 
 
-def stacked_shapes(
-    binder: Binder, feeds: Mapping[str, "NDArray[np.generic]"], count: int
-) -> tuple[GraphShapes, dict[str, int]] | None:
-    """Return the shapes to compile for so many items, and the axis of each input along which they lie.
-
-    None where an input has no such axis: its size in a prediction must be 1 there, and the model must not fix it.
-    """
+def item_axes(binder: Binder, feeds: Mapping[str, "NDArray[np.generic]"]) -> dict[str, int] | None:
+    """Return the axis of each input along which items can lie; None where an input has none of size 1."""
     if isinstance(binder, RowBinder):
         return None
-    shapes, axes = binder.graph_shapes(feeds), {}
-    for name, dims in shapes.items():
+    axes = {}
+    for name, array in feeds.items():
         is_array = binder.inputs[name].type.HasField("multiArrayType")
-        is_network = isinstance(binder, NetworkBinder)
-        axis = 1 if is_network and binder.rank5 and is_array else 0  # type: ignore[attr-defined]  # a network's
-        given = feeds[name].shape
-        if len(given) < 2 or given[axis] != 1 or not (is_network or isinstance(dims[axis], str)):
+        # Tensors are [Seq, Batch, C, H, W] in networks of rank 5.
+        axis = 1 if isinstance(binder, NetworkBinder) and binder.rank5 and is_array else 0
+        if array.ndim < 2 or array.shape[axis] != 1:
             return None
-        shapes[name] = (*dims[:axis], count, *dims[axis + 1 :])
         axes[name] = axis
-    return (shapes, axes) if axes else None
+    return axes or None
 
 
-def output_axes(graph: "ir.Graph", inputs: Mapping[str, int], count: int) -> list[int] | None:
-    """Return the axis of each output along which the items lie; None where they are not apart.
+def stack_items(graph: "ir.Graph", inputs: Mapping[str, int], count: int) -> list[int] | None:
+    """Change the graph of one item to one of several.
 
     Args:
-        graph: A graph for so many items.
-        inputs: The axis of each input.
-        count: How many items there are.
+        graph: The graph; it is changed, also where there is no way.
+        inputs: The axis of each input along which items lie, of size 1.
+        count: How many items there are to be.
+
+    Returns:
+        The axis of each output along which the items lie; None where they would not be apart.
     """
     axes: dict[Any, int] = {value: inputs[value.name] for value in graph.inputs if value.name is not None}
     try:
-        for node in graph:
-            found = _axis(_Node(node, axes, count))
-            for output in node.outputs:
-                if found is not None:
-                    axes[output] = found
-        outputs = [axes.get(value) for value in graph.outputs]
+        for node in list(graph):
+            found = _axes(_Node(node, axes, count))
+            axes |= dict(zip(node.outputs, found, strict=False))
+        for value, axis in axes.items():
+            _resize_axis(value, axis, count)
     except _Mixed:
         return None
+    outputs = [axes.get(value) for value in graph.outputs]
     return None if None in outputs else [axis for axis in outputs if axis is not None]
+
+
+def _resize_axis(value: "ir.Value", axis: int, count: int) -> None:
+    import onnx_ir as ir
+
+    if value.shape is None or value.shape[axis] != 1:
+        raise _Mixed
+    value.shape = ir.Shape([*value.shape[:axis], count, *value.shape[axis + 1 :]])
 
 
 class _Node:
@@ -93,6 +99,19 @@ class _Node:
             raise _Mixed
         return [int(number) for number in constant.numpy().ravel()]
 
+    def set_number(self, index: int, place: int) -> None:
+        """Put how many items there are into an input that is a constant."""
+        import onnx_ir as ir
+
+        numbers = np.array(self.numbers(index), np.int64)
+        numbers[place] = self.count
+        graph = self.node.graph
+        assert isinstance(graph, ir.Graph)
+        value = ir.Value(name=f"{self.node.outputs[0].name}:stacked:{index}", const_value=ir.tensor(numbers))
+        value.type, value.shape = ir.TensorType(ir.DataType.INT64), ir.Shape(numbers.shape)
+        graph.register_initializer(value)
+        self.node.replace_input_with(index, value)
+
     def attribute(self, name: str, default: Any) -> Any:
         """Return an attribute."""
         found = self.node.attributes.get(name)
@@ -105,8 +124,8 @@ class _Node:
         return self.axes[0]
 
 
-def _axis(node: _Node) -> int | None:
-    """Return where the outputs of a node have the axis; None if no input has it.
+def _axes(node: _Node) -> Sequence[int]:
+    """Return where the outputs of a node have the axis; nothing if no input has it.
 
     Raises:
         _Mixed: The items are not apart any more.
@@ -114,11 +133,12 @@ def _axis(node: _Node) -> int | None:
     if any(_has_graph(attribute) for attribute in node.node.attributes.values()):
         raise _Mixed
     if all(axis is None for axis in node.axes):
-        return None
+        return []
     rule = _RULES.get(node.node.op_type) if node.node.domain in ("", "ai.onnx") else None
     if rule is None:
         raise _Mixed
-    return rule(node)
+    found = rule(node)
+    return [found] * len(node.node.outputs) if isinstance(found, int) else found
 
 
 def _has_graph(attribute: "ir.Attr") -> bool:
@@ -138,7 +158,7 @@ def _elementwise(node: _Node) -> int:
     (out,) = found
     for (value, axis), own in zip(present, ranks, strict=True):
         place = out - (rank - own)
-        # A constant that has a number for each item is one for this very count.
+        # What repeats an item has no place for others.
         if axis is None and place >= 0 and node.dims(value)[place] != 1:
             raise _Mixed
     return out
@@ -153,8 +173,11 @@ def _first_axis(node: _Node) -> int:
 
 def _resize(node: _Node) -> int:
     before, after = node.dims(node.inputs[0]), node.dims(node.node.outputs[0])
+    axes = node.attribute("axes", None)
     if before[0] != after[0] or node.attribute("coordinate_transformation_mode", "") == "tf_crop_and_resize":
         raise _Mixed
+    if len(node.inputs) > 3 and node.inputs[3] is not None and (axes is None or 0 in axes):
+        node.set_number(3, 0 if axes is None else list(axes).index(0))
     return _first_axis(node)
 
 
@@ -195,14 +218,44 @@ def _reduce(node: _Node) -> int:
 
 
 def _reshape(node: _Node) -> int:
-    """The axis stays apart where as many numbers lie before it, and it has the same size."""
+    """The axis is found again where as many numbers lie before it."""
+    place = _place(node)
+    target = node.numbers(1)
+    if target[place] > 0 or (target[place] == 0 and place != node.axes[0]):
+        node.set_number(1, place)
+    return place
+
+
+def _place(node: _Node) -> int:
     axis = node.only_first()
     before, after = node.dims(node.inputs[0]), node.dims(node.node.outputs[0])
     lead = math.prod(before[:axis])
     for place, size in enumerate(after):
-        if size == node.count and math.prod(after[:place]) == lead and 0 not in before:
+        if size == 1 and math.prod(after[:place]) == lead and 0 not in before:
             return place
     raise _Mixed
+
+
+def _flatten(node: _Node) -> int:
+    axis, at = node.only_first(), int(node.attribute("axis", 1))
+    rank = len(node.dims(node.inputs[0]))
+    if not axis < (at + rank if at < 0 else at) or _place(node) != 0:
+        raise _Mixed
+    return 0
+
+
+def _squeeze(node: _Node) -> int:
+    axis, rank = node.only_first(), len(node.dims(node.inputs[0]))
+    away = {place % rank for place in node.numbers(1)}
+    if not away or axis in away:
+        raise _Mixed
+    return axis - sum(place < axis for place in away)
+
+
+def _unsqueeze(node: _Node) -> int:
+    axis, rank = node.only_first(), len(node.dims(node.node.outputs[0]))
+    new = {place % rank for place in node.numbers(1)}
+    return [place for place in range(rank) if place not in new][axis]
 
 
 def _gemm(node: _Node) -> int:
@@ -214,11 +267,15 @@ def _gemm(node: _Node) -> int:
 
 
 def _matmul(node: _Node) -> int:
-    axis = node.only_first()
-    left, right = node.dims(node.inputs[0]), node.dims(node.inputs[1])
-    if axis == len(left) - 1 or len(right) != 2:
+    """One matrix for all items, or one for each: then the axis is among those before the matrices."""
+    left, right = (len(node.dims(value)) for value in node.inputs)
+    if node.axes[0] is None or (node.axes[1] is None and right != 2):
         raise _Mixed
-    return axis
+    aligned = {axis - own for axis, own in zip(node.axes, (left, right), strict=True) if axis is not None}
+    axis = aligned.pop()
+    if aligned or axis == -1 or (node.axes[1] is not None and axis >= -2):
+        raise _Mixed
+    return max(left, right) + axis
 
 
 def _concat(node: _Node) -> int:
@@ -247,11 +304,33 @@ def _slice(node: _Node) -> int:
 
 
 def _gather(node: _Node) -> int:
-    axis, rank = node.only_first(), len(node.dims(node.inputs[0]))
-    other = int(node.attribute("axis", 0)) % rank
+    data, rank = node.dims(node.inputs[0]), len(node.dims(node.inputs[1]))
+    other = int(node.attribute("axis", 0)) % len(data)
+    if node.axes[0] is None and node.axes[1] is not None:
+        return other + node.axes[1]
+    axis = node.only_first()
     if other == axis:
         raise _Mixed
-    return axis if axis < other else axis - 1 + len(node.dims(node.inputs[1]))
+    return axis if axis < other else axis - 1 + rank
+
+
+def _recurrent(node: _Node) -> Sequence[int]:
+    """X is [seq, batch, input], states are [directions, batch, hidden]; so are the outputs, but for Y."""
+    present = {index for index, value in enumerate(node.inputs) if value is not None}
+    states = [node.axes[index] for index in (5, 6) if index in present]
+    if node.attribute("layout", 0) or node.axes[0] != 1 or 4 in present or any(axis != 1 for axis in states):
+        raise _Mixed
+    if any(node.axes[index] is not None for index in present - {0, 5, 6}):
+        raise _Mixed
+    return [2, 1, 1]
+
+
+def _rounding(node: _Node) -> int:
+    axis = node.only_first()
+    dims = node.dims(node.inputs[1])
+    if dims and int(node.attribute("axis", 1)) % len(node.dims(node.inputs[0])) == axis:
+        raise _Mixed
+    return axis
 
 
 _ELEMENTWISE: Sequence[str] = (
@@ -269,21 +348,26 @@ _REDUCTIONS: Sequence[str] = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
     "ReduceSum", "ReduceSumSquare",
 )  # fmt: skip
-_RULES: Mapping[str, Callable[[_Node], int]] = {
+_RULES: Mapping[str, Callable[[_Node], int | Sequence[int]]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_IMAGES, _first_axis),
     **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _rounding),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "LpNormalization"), _along(-1)),
     **dict.fromkeys(("ArgMax", "ArgMin"), _along(0)),
     "Concat": _concat,
+    "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _gemm,
     "LayerNormalization": _layer_normalization,
     "MatMul": _matmul,
     "Pad": _pad,
+    "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,
     "Split": _along(0),
+    "Squeeze": _squeeze,
     "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
 }

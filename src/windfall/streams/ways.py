@@ -1,7 +1,8 @@
 """The ways in which a model can be run for many items, and the fastest of them, found by measuring.
 
 Each way is given some of the batch's own items, so that little is computed twice. A way whose results are not exactly
-those of ``predict`` is not taken.
+those of ``predict`` is not taken; on graphics cards, whose sums come in another order for each size, they may differ by
+what float32 rounds.
 """
 
 import logging
@@ -14,8 +15,10 @@ from windfall.runtime.engine import available_cores
 
 LOG = logging.getLogger("windfall")
 
-STACK = 7
-"""Items that are computed at once where a graph takes several; a number that layers seldom have as a size of theirs."""
+STACK = 8
+"""Items that are computed at once where a graph takes several."""
+STACKS_OF_DEVICES = (8, 32)
+"""The same for a graphics card, which has room for more."""
 MOST_MEASURED = 64
 """Items that one way is measured with at most: their results are kept until they all are there."""
 _SECONDS = 0.1
@@ -66,14 +69,16 @@ def candidates(seconds: float, threads: int, *, is_cpu: bool) -> list[Way]:
     found = [LOOP, ONE] if seconds < _QUICK else [ONE]
     if is_cpu and threads > 1:
         found.append(Way(threads))
-    if seconds < _OVERHEAD or not is_cpu:
+    if not is_cpu:
+        found += [Way(1, count) for count in STACKS_OF_DEVICES]
+    elif seconds < _OVERHEAD:
         found.append(Way(1, STACK))
     return found
 
 
 def items_to_measure(way: Way, seconds: float) -> int:
     """Return how many items a way is measured with."""
-    least = 2 * way.workers * way.stack
+    least = 4 * way.stack if way.stack > 1 else 2 * way.workers
     return min(max(least, math.ceil(_SECONDS / max(seconds, 1e-6))), max(least, MOST_MEASURED))
 
 
