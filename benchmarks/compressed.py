@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from latency import Server
+from turns import Figures, Server, in_turns, ratio, starts
 
 HERE = Path(__file__).parent
 CASES = (("resnet50", 8, "linear"), ("resnet50", 4, "kmeans"), ("dense", 4, "linear"), ("dense", 8, "linear"))
@@ -92,27 +92,13 @@ def arguments(path: Path, way: str, threads: int, command: str) -> list[str]:
 
 def peak(command: list[str], rounds: int, cache: str) -> float:
     """Return the median of the most megabytes that a process had; with a cache the first one fills it."""
-    found = []
-    for turn in range(rounds + 1):
-        process = subprocess.Popen(command, env=os.environ | {"WINDFALL_CACHE": cache})
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit("a contestant stopped")
-        found += [usage.ru_maxrss / 1024] if turn else []
-    return statistics.median(found)
+    return statistics.median(starts({"it": command}, rounds, cache)[1]["it"])
 
 
-def warm(contestants: dict[str, tuple[Path, str]], threads: int, rounds: int) -> dict[str, list[float]]:
+def warm(contestants: dict[str, tuple[Path, str]], threads: int, rounds: int) -> Figures:
     """Return milliseconds of a prediction, each contestant's in turns."""
     servers = {name: Server(arguments(path, way, threads, "serve")) for name, (path, way) in contestants.items()}
-    times: dict[str, list[float]] = {name: [] for name in servers}
-    for turn in range(rounds):
-        for name in list(servers) if turn % 2 else list(servers)[::-1]:
-            times[name].append(servers[name].time(3))
-    for server in servers.values():
-        server.close()
-    return times
+    return in_turns(servers, rounds, 3)
 
 
 def compare(folder: Path, name: str, small: str, threads: int, rounds: int, starts: int) -> None:
@@ -123,7 +109,7 @@ def compare(folder: Path, name: str, small: str, threads: int, rounds: int, star
         once = arguments(path, way, threads, "once")
         first, later = (peak(once, starts, cache) for cache in ("off", str(folder / "cache")))
         # Of pairs that ran one after the other: other work on the machine slows both.
-        speed = statistics.median(base / own for base, own in zip(times["expanded"], times[title], strict=True))
+        speed = ratio(times["expanded"], times[title])
         took = statistics.median(times[title])
         print(f"| {small if title != 'float32' else name} | {title} | {first:.0f} MB | {later:.0f} MB | {took:.1f} ms "
               f"| {speed:.2f} |", flush=True)  # fmt: skip

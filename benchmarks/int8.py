@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from latency import HERE, Server
+from latency import HERE
 from PIL import Image
+from turns import Server, in_turns, ratio
 
 import windfall
 from windfall.quantization.activations.agreement import decibels, same_class
-from windfall.quantization.activations.processor import WIDE, largest_weight
+from windfall.runtime.processor import WIDE, largest_weight
 
 ARITHMETIC = ("float32", "int8")
 ENGINES = ("onnxruntime", "openvino")
@@ -67,13 +68,7 @@ def timed(path: Path, threads: int, rounds: int) -> dict[tuple[str, str], list[f
         name: Server([sys.executable, __file__, "--serve", str(path), *name, "--threads", str(threads)])
         for name in names
     }
-    times: dict[tuple[str, str], list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        for name in names[:: 1 if turn % 2 else -1]:
-            times[name].append(servers[name].time(3))
-    for server in servers.values():
-        server.close()
-    return times
+    return in_turns(servers, rounds, 3)
 
 
 def row(network: str, path: Path, threads: int, rounds: int) -> str:
@@ -82,15 +77,14 @@ def row(network: str, path: Path, threads: int, rounds: int) -> str:
         arithmetic: min(((arithmetic, engine) for engine in ENGINES), key=lambda name: statistics.median(times[name]))
         for arithmetic in ARITHMETIC
     }
-    pairs = zip(times[best["float32"]], times[best["int8"]], strict=True)
-    ratio = statistics.median(first / other for first, other in pairs)
+    gain = ratio(times[best["float32"]], times[best["int8"]])
     results = []
     for arithmetic in ARITHMETIC:
         model, pictures = opened(path, arithmetic, best[arithmetic][1], threads)
         results.append([next(iter(model.predict(each).values())) for each in pictures])
     cells = [f"{statistics.median(times[name]):.1f} ms" for name in times]
     agreement = f"{decibels(*results):.1f} dB | {same_class(*results):.0%}"
-    return f"| {network} | {' | '.join(cells)} | {ratio:.2f} | {agreement} |"
+    return f"| {network} | {' | '.join(cells)} | {gain:.2f} | {agreement} |"
 
 
 def main() -> None:

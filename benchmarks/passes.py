@@ -108,17 +108,53 @@ def blocks() -> Any:
     return nn.Sequential(Block(), Block())
 
 
+def quantized() -> Any:
+    """Return six residual blocks of ResNet-50, quantized as coremltools does it: activations and weights of int8."""
+    import coremltools as ct
+    from coremltools.converters.mil import Builder as mb  # noqa: N813  # as its documentation calls it
+
+    random = np.random.default_rng(0)
+
+    def rounded(x: Any) -> Any:
+        steps = {"scale": np.float32(0.03), "zero_point": np.int8(0)}
+        return mb.dequantize(input=mb.quantize(input=x, output_dtype="int8", **steps), **steps)
+
+    def convolve(x: Any, inputs: int, outputs: int, size: int) -> Any:
+        codes = np.clip(random.normal(size=(outputs, inputs, size, size)) * 30, -127, 127).astype(np.int8)
+        scale = np.full(outputs, 1 / 30 / np.sqrt(inputs * size * size), np.float32)
+        weight = mb.constexpr_affine_dequantize(quantized_data=codes, zero_point=np.int8(0), scale=scale, axis=0)
+        bias = random.normal(size=outputs).astype(np.float32)
+        return mb.conv(x=x, weight=weight, bias=bias, pad_type="same")
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 256, 28, 28))], opset_version=ct.target.iOS17)
+    def program(x: Any) -> Any:
+        x = rounded(x)
+        for _ in range(6):
+            y = rounded(mb.relu(x=convolve(x, 256, 64, 1)))
+            y = rounded(mb.relu(x=convolve(y, 64, 64, 3)))
+            x = rounded(mb.relu(x=mb.add(x=rounded(convolve(y, 64, 256, 1)), y=x)))
+        return x
+
+    precision = {"compute_precision": ct.precision.FLOAT32, "pass_pipeline": ct.PassPipeline.EMPTY}
+    return ct.convert(program, minimum_deployment_target=ct.target.iOS17, skip_model_load=True, **precision)
+
+
 MADE: Mapping[str, Callable[[], Any]] = {
     "keras resnet": keras_resnet,
     "transformer": transformer,
     "hard swish": hard_swish,
 }
 """Networks that are made here; the others are those of ``networks.py``."""
-NETWORKS = ("style", "resnet50", "mobilenet", *MADE)
+NETWORKS = ("style", "resnet50", "mobilenet", "quantized", *MADE)
 
 
 def model_file(name: str, folder: Path) -> Path:
     """Return the file of a network, made if it is not there."""
+    if name == "quantized":
+        package = folder / "quantized.mlpackage"
+        if not package.exists():
+            quantized().save(str(package))
+        return package
     path = folder / f"{name.replace(' ', '_')}.mlmodel"
     if not path.exists() and name in MADE:
         windfall.load(MADE[name]()).save(path)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from windfall.quantization.activations import processor
 from windfall.quantization.activations.agreement import agree, decibels, same_class
 from windfall.quantization.activations.calibrating import _least
 from windfall.quantization.activations.ranges import Range, best_range
 from windfall.quantization.activations.rewriting import weight_scales, whole_weights
+from windfall.runtime import processor
 
 RNG = np.random.default_rng(0)
 FLOATS = st.floats(-1e4, 1e4, width=32)

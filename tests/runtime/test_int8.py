@@ -26,6 +26,7 @@ from windfall.quantization.activations import calibrating
 from windfall.quantization.activations.calibrating import Plan
 from windfall.quantization.activations.layers import layers
 from windfall.quantization.activations.ranges import LEVELS
+from windfall.runtime import cache
 from windfall.runtime.openvino import has_openvino
 from windfall.runtime.openvino_gaps import first_gap
 from windfall.runtime.serialize import serialize
@@ -334,6 +335,8 @@ def test_plans_are_kept_beside_the_graphs(monkeypatch, tmp_path):
     first = int8(path)
     expected = first.predict({"x0": X})["y0"]
     (entry,) = (tmp_path / "cache").glob("*.int8")
+    listed = {each.path: each.model for each in cache.CompileCache(tmp_path / "cache").entries()}
+    assert listed[entry] == str(path)
     for graph in (tmp_path / "cache").glob("*.onnx"):
         graph.unlink()
     monkeypatch.setattr(calibrating.Trial, "plan", lambda _: pytest.fail("it was calibrated again"))

@@ -30,6 +30,7 @@ def lower(
     function: str = "",
     *,
     compressed: bool = False,
+    whole: bool = True,
 ) -> ir.Model:
     """Lower a model of any kind and rewrite its graph into a fast one; see ``lower_network``, ``lower_program``.
 
@@ -41,7 +42,8 @@ def lower(
         outputs: Names of the values to compute.
         function: The function of an ML program; empty for its default one, and for other models.
         compressed: Whether quantized weights are to stay as they are stored, for the graph to expand while it runs.
+        whole: Whether layers between rounded activations are to compute with whole numbers.
     """
     model = _LOWERINGS[file.spec.WhichOneof("Type")](file, input_shapes, outputs, function)
-    optimize(model, compressed=compressed)
+    optimize(model, compressed=compressed, whole=whole)
     return model

@@ -30,7 +30,7 @@ def keep_in_convolution(emit: Emitter, node: ir.Node, weight: Compressed) -> boo
     sums = _sums(emit, x, node, weight.dims[2:])
     per_channel = np.broadcast_to(rest.reshape(-1), weight.dims[:1]).reshape(-1, *[1] * (len(weight.dims) - 2))
     added = emit.op("Mul", sums, emit.constant(per_channel, "rest"), dims=result.shape)
-    _add(emit, node, added)
+    add_behind(emit, node, added)
     return True
 
 
@@ -58,7 +58,7 @@ def _sums(emit: Emitter, x: ir.Value, node: ir.Node, kernel: tuple[int, ...]) ->
     return emit.op("Conv", summed, ones, **same)
 
 
-def _add(emit: Emitter, node: ir.Node, other: ir.Value) -> None:
+def add_behind(emit: Emitter, node: ir.Node, other: ir.Value) -> None:
     """Let the users of a node's output take the sum of it and another value."""
     old, graph = node.outputs[0], node.graph
     assert graph is not None, node

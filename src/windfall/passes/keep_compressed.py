@@ -17,6 +17,9 @@ from windfall.passes.nodes import replace
 from windfall.passes.run_time_weights import as_indices, can_expand, codes, expand
 from windfall.runtime.serialized import COMPRESSED
 
+_SMALLEST = 1024
+"""Weights of fewer elements are not worth the nodes."""
+
 
 class KeepCompressed(InPlacePass):
     """Let nodes use the codes of quantized weights, in place of the numbers that these stand for.
@@ -75,7 +78,7 @@ def _outer_nodes(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Node]]:
 def _keep(model: ir.Model, value: ir.Value, outer: Mapping[ir.Node, ir.Node]) -> bool:
     """Let the users of a weight use its codes; False if none can."""
     weight, modified = compressed_of(value), False
-    if not weight.size or not weight.is_finite or value.is_graph_output():
+    if weight.size < _SMALLEST or not weight.is_finite or value.is_graph_output():
         return False
     layer = str(value.name).rpartition(".")[0] or str(value.name)
     expandable = can_expand(weight)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import windfall
 from tests.lowering.neural_network.strategies import random
-from tests.programs import Input, check_operator
+from tests.programs import Input, Output, check_operator, operator_spec
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
@@ -82,6 +83,15 @@ def test_clip() -> None:
     check_operator("clip", np.float32([-1, 0.5, 2]), x=Input(x), alpha=np.float32(-1), beta=np.float32(2))
     # numpy.minimum of numpy.maximum, as iOS 15 has it: the upper bound wins.
     check_operator("clip", np.float32([1, 1, 1]), opset=5, x=Input(x), alpha=np.float32(3), beta=np.float32(1))
+
+
+def test_a_clip_is_one_node_where_its_bounds_are_in_order() -> None:
+    """Engines compute it along with a convolution before it, as they do not with Max and Min."""
+    x = np.array([-5, np.nan, 7], np.float32)
+    arguments = {"x": Input(x), "alpha": np.float32(0), "beta": np.float32(6)}
+    spec, _ = operator_spec("clip", [Output(np.float32, (3,))], 8, **arguments)
+    assert [node.op_type for node in windfall.load(spec).compiled.onnx.graph.node] == ["Clip"]
+    check_operator("clip", np.float32([0, np.nan, 6]), **arguments)
 
 
 def test_threshold() -> None:

@@ -84,7 +84,9 @@ class Constant:
     def value(self, graph: GraphBuilder, name: str) -> ir.Value:
         """Return the constant as a value of the graph, the same one each time."""
         if self._value is None:
-            small = self.size < _SMALLEST_STORED and self.data_type != MIL_pb2.STRING
+            # A layer of whole numbers takes the codes of any weight.
+            has_codes = self.describe is not None and len(self.dims) > 1
+            small = self.size < _SMALLEST_STORED and self.data_type != MIL_pb2.STRING and not has_codes
             self._value = graph.constant(self.array, name) if small else graph.stored(self._tensor(name), name)
         return self._value
 

@@ -108,6 +108,9 @@ def lower_clip(ctx: OperationContext, x: Value, alpha: float, beta: float) -> Va
         alpha: The lower bound.
         beta: The upper bound; it wins where it is below the lower one.
     """
+    if alpha <= beta:
+        # Engines compute it along with a convolution before it, unlike the two below.
+        return ctx.op("Clip", x, ctx.floats(alpha), ctx.floats(beta))
     # Unlike Clip, these two say which bound wins.
     return ctx.op("Min", ctx.op("Max", x, ctx.floats(alpha)), ctx.floats(beta))
 

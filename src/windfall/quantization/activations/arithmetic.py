@@ -41,7 +41,7 @@ class Int8:
     def key(self, model: "Model") -> str:
         """Return what decides how graphs are quantized: the content of the samples, and the processor."""
         from windfall.quantization.activations.calibrating import digest
-        from windfall.quantization.activations.processor import largest_weight
+        from windfall.runtime.processor import largest_weight
 
         return f"int8 {largest_weight()} {digest(self._samples(model))}"
 
@@ -61,13 +61,14 @@ class Int8:
         plan = kept_plan(folder, key)
         if plan is None:
             plan = self._plan(model, names)
-            keep_plan(folder, key, plan)
+            path = model._opened.path
+            keep_plan(folder, key, plan, str(path and path.absolute()))
         return plan
 
     def _plan(self, model: "Model", names: list[str]) -> "Plan":
         from windfall.quantization.activations.calibrating import Trial
-        from windfall.quantization.activations.processor import largest_weight
         from windfall.runtime.engine import engine_named
+        from windfall.runtime.processor import largest_weight
 
         samples, labels = self._samples(model), model._binder.labels
         shapes = model._binder.graph_shapes(samples[0])

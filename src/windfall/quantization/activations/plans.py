@@ -1,26 +1,26 @@
 """Keep how graphs are quantized in the cache, so that a later start does not calibrate.
 
-An entry is JSON of some kilobytes. Whatever is wrong with one, the model is calibrated again.
+An entry is a line of JSON that names the model, and JSON of some kilobytes. Whatever is wrong with one, the model is
+calibrated again.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from windfall.errors import WindfallError
 from windfall.quantization.activations.calibrating import Plan
-from windfall.quantization.activations.processor import NARROW, WIDE
 from windfall.quantization.activations.ranges import LEVELS, Range
-from windfall.spec.writing import write_file
+from windfall.runtime.cache import INT8, LONGEST_ABOUT, CompileCache
+from windfall.runtime.processor import NARROW, WIDE
 
-SUFFIX = ".int8"
 _LONGEST = 2**24
 
 
 def kept_plan(folder: Path, key: str) -> Plan | None:
     """Return a plan that was kept; None if there is none, or it is damaged."""
     try:
-        with (folder / f"{key}{SUFFIX}").open("rb") as file:
+        with (folder / f"{key}{INT8}").open("rb") as file:
+            file.readline(LONGEST_ABOUT)
             entry = json.loads(file.read(_LONGEST))
         ranges = {str(name): _range(*steps) for name, steps in entry["ranges"].items()}
         largest = {WIDE: WIDE, NARROW: NARROW}[entry["largest_weight"]]
@@ -35,15 +35,12 @@ def _range(scale: Any, zero: Any) -> Range:
     return Range(float(scale), int(zero))
 
 
-def keep_plan(folder: Path, key: str, plan: Plan) -> None:
-    """Keep a plan; nothing happens where the cache cannot be written."""
+def keep_plan(folder: Path, key: str, plan: Plan, source: str = "") -> None:
+    """Keep a plan, of the model with the path ``source``; nothing happens where the cache cannot be written."""
     entry = {
         "ranges": {name: [steps.scale, steps.zero] for name, steps in plan.ranges.items()},
         "kept": sorted(plan.kept),
         "largest_weight": plan.largest_weight,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_file(folder / f"{key}{SUFFIX}", json.dumps(entry).encode())
-    except (OSError, WindfallError):
-        return
+    told = f"{json.dumps({'model': source})}\n{json.dumps(entry)}".encode()
+    CompileCache(folder).keep(f"{key}{INT8}", lambda file: file.write(told))

@@ -20,7 +20,8 @@ def largest_weight() -> int:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return WIDE
     try:
-        flags = set(re.findall(r"\w+", _CPUINFO.read_text()))
+        with _CPUINFO.open() as lines:
+            flags = set(re.findall(r"\w+", next((line for line in lines if line.startswith("flags")), "")))
     except OSError:
         return NARROW
     return WIDE if flags & _DOT_PRODUCTS else NARROW
