@@ -22,8 +22,9 @@ from windfall.features.rows import RowBinder
 from windfall.flexible import Flexible, compile_listed, most_programs
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, EngineProgram, Program, engine_named
+from windfall.runtime.processor import largest_weight
 from windfall.runtime.profiling import profile_program
-from windfall.runtime.serialized import SerializedModel
+from windfall.runtime.serialized import Origin, SerializedModel
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import has_custom_layers
 from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
@@ -364,7 +365,8 @@ class Model:
         file = self._opened
         # What the user's code gives may be another graph next time.
         folder = None if has_custom_layers(file.spec) else cache_folder()
-        parts: tuple[object, ...] = (tuple(shapes.items()), names, self._function, self._options.weights)
+        settings = (self._function, self._options.weights, largest_weight())
+        parts: tuple[object, ...] = (tuple(shapes.items()), names, *settings)
         if self._int8 is not None and folder is not None and file.folder is not None:
             parts = (*parts, self._int8.key(self))
         key = None if folder is None else entry_key(file, parts)
@@ -373,8 +375,9 @@ class Model:
         cache = CompileCache(folder)
         found = cache.get(key, file.folder)
         if found is None:
-            found = self._lower_and_serialize(shapes, names)
-            cache.put(key, found, str(file.path and file.path.absolute()))
+            source = str(file.path and file.path.absolute())
+            found = replace(self._lower_and_serialize(shapes, names), origin=Origin(key, source))
+            cache.put(key, found, source)
         return found
 
     def _lower_and_serialize(self, shapes: "InputShapes", names: list[str]) -> SerializedModel:
@@ -394,4 +397,6 @@ class Model:
 
         with self._customs.at_work():
             is_compressed = self._options.weights == "compressed"
-            return lower(self._opened, shapes, names, self._function, compressed=is_compressed)
+            # Arithmetic in 8 bits has weights of its own.
+            is_whole = self._int8 is None
+            return lower(self._opened, shapes, names, self._function, compressed=is_compressed, whole=is_whole)

@@ -32,9 +32,10 @@ def test_list(run: Run, filled: Path) -> None:
     assert [datetime.fromisoformat(entry["used"]).timestamp() for entry in listed["entries"]] == [2000, 999]
     assert {Path(entry["path"]) for entry in listed["entries"]} == set(filled.glob("*.onnx"))
     lines = [line.split() for line in run("cache", "list").stdout.splitlines()]
-    assert lines[0] == ["Model", "Size", "Last", "used"]
+    assert lines[0] == ["Model", "Kind", "Size", "Last", "used"]
+    assert {entry["kind"] for entry in listed["entries"]} == {"graph"}
     total = sum(entry.stat().st_size for entry in filled.glob("*.onnx"))
-    assert " ".join(lines[-1]) == f"{filled}: {bytes_text(total)} of 256.0 MB"
+    assert " ".join(lines[-1]) == f"{filled}: {bytes_text(total)} of 1.0 GB"
 
 
 def test_a_damaged_entry_is_listed_as_such(run: Run, filled: Path) -> None:
@@ -44,15 +45,27 @@ def test_a_damaged_entry_is_listed_as_such(run: Run, filled: Path) -> None:
     assert "damaged, or of another version" in " ".join(run("cache", "list").stdout.split())
 
 
+def test_entries_of_other_kinds_are_listed(run: Run, filled: Path) -> None:
+    first = next(filled.glob("*.onnx"))
+    first.with_suffix(".int8").write_bytes(b'{"model": "/a.mlmodel"}\n{}')
+    first.with_suffix(".openvino").write_bytes(b'windfall openvino 1\n{"model": "/b.mlmodel"}\n')
+    listed = json.loads(run("cache", "list", "--json").stdout)["entries"]
+    found = {entry["kind"]: entry["model"] for entry in listed if entry["kind"] != "graph"}
+    assert found == {"8-bit plan": "/a.mlmodel", "OpenVINO's": "/b.mlmodel"}
+    assert len(listed) == 4
+
+
 def test_clear_removes_what_the_cache_wrote_and_nothing_else(run: Run, filled: Path) -> None:
     size = sum(entry.stat().st_size for entry in filled.iterdir())
     (entry, _) = filled.glob("*.onnx")
     (filled / f".{entry.name}.{'a' * 32}").write_bytes(b"12345")
     (filled / f"{'0' * 64}.engine").write_bytes(b"{}")
+    (filled / f"{'1' * 64}-cuda.engine").write_bytes(b"{}")
+    (filled / f"{'2' * 64}.openvino").write_bytes(b"123")
     (filled / "mine.onnx").write_bytes(b"x")
     result = run("cache", "clear")
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{filled}: {bytes_text(size + 7)} removed\n"
+    assert result.stdout == f"{filled}: {bytes_text(size + 12)} removed\n"
     assert [path.name for path in filled.iterdir()] == ["mine.onnx"]
     assert run("cache", "clear").stdout == f"{filled}: 0 bytes removed\n"
 
@@ -72,7 +85,7 @@ def test_a_cache_that_is_off_or_not_there(run: Run, folder: Path, monkeypatch: p
     for command in ("list", "clear"):
         assert run("cache", command).stdout == "The cache is off.\n"
     monkeypatch.setenv(cache.VARIABLE, str(folder / "none"))
-    assert run("cache", "list").stdout == f"{folder / 'none'}: 0 bytes of 256.0 MB\n"
+    assert run("cache", "list").stdout == f"{folder / 'none'}: 0 bytes of 1.0 GB\n"
     assert json.loads(run("cache", "list", "--json").stdout)["entries"] == []
 
 

@@ -142,6 +142,35 @@ def test_the_least_recently_used_entries_go_first(folder: Path, monkeypatch: pyt
     assert sorted(path.stem for path in folder.glob("*.onnx")) == ["a", "b", "d"]
 
 
+@pytest.mark.parametrize("kind", [".int8", ".openvino"])
+def test_entries_of_all_kinds_count_for_the_size(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(cache, "LARGEST", 1000)
+    folder.mkdir()
+    for name, age in ((f"old{kind}", 2), (f"new{kind}", 0), ("middle.onnx", 1)):
+        (folder / name).write_bytes(bytes(400))
+        os.utime(folder / name, (1000 - age, 1000 - age))
+    cache.CompileCache(folder).put("d", SerializedModel(b"graph", {}, None))
+    assert {path.name for path in folder.iterdir()} == {f"new{kind}", "middle.onnx", "d.onnx"}
+
+
+def test_a_file_that_is_in_use_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LARGEST", 300)
+    folder.mkdir()
+    for number, name in enumerate("ab"):
+        (folder / f"{name}.openvino").write_bytes(bytes(200))
+        os.utime(folder / f"{name}.openvino", (1000 + number, 1000 + number))
+    unlink = Path.unlink
+
+    def fail(path: Path, *, missing_ok: bool = False) -> None:
+        if path.name == "a.openvino":
+            raise PermissionError(errno.EACCES, "another process uses it")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    cache.CompileCache(folder).put("d", SerializedModel(b"graph", {}, None))
+    assert {path.name for path in folder.iterdir()} == {"a.openvino", "d.onnx"}
+
+
 def test_a_folder_that_cannot_be_written_does_no_harm(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

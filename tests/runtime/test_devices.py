@@ -75,7 +75,7 @@ def test_the_processor_runs_what_a_device_has_not(name: str) -> None:
 
 
 def test_float32_stays_float32() -> None:
-    assert DEVICES["cuda"].settings == {"use_tf32": "0"}
+    assert DEVICES["cuda"].settings["use_tf32"] == "0"
     assert DEVICES["tensorrt"].settings == {"trt_fp16_enable": "0"}
 
 
@@ -96,10 +96,10 @@ def test_the_providers_reach_the_session(offer: Offer, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("onnxruntime.InferenceSession", record)
     spec = layer_spec("tanh", X)
-    model = windfall.load(spec, threads=1)
+    model = windfall.load(spec, threads=1, engine="onnxruntime")
     model.predict({"x0": X})
     windfall.load(spec, threads=1, compute_units="cpu_only").predict({"x0": X})
-    assert seen == [[("CUDAExecutionProvider", {"use_tf32": "0"}), *CPU], CPU]
+    assert seen == [[("CUDAExecutionProvider", dict(DEVICES["cuda"].settings)), *CPU], CPU]
     assert model.compiled.program.devices == ("CUDAExecutionProvider", *CPU)  # type: ignore[attr-defined]
 
 
@@ -123,7 +123,8 @@ def test_a_device_that_is_offered_but_cannot_be_used(
     monkeypatch.setattr("onnxruntime.InferenceSession", fail)
     spec = layer_spec("tanh", X)
     with caplog.at_level(logging.INFO, "windfall"):
-        np.testing.assert_allclose(windfall.load(spec).predict({"x0": X})["y0"], np.tanh(X), rtol=1e-5)
+        y = windfall.load(spec, engine="onnxruntime").predict({"x0": X})["y0"]
+    np.testing.assert_allclose(y, np.tanh(X), rtol=1e-5)
     assert f"{UNUSABLE}; the processor runs the model" in caplog.messages
     with pytest.warns(windfall.DeviceWarning) as warned:
         windfall.load(spec, device="cuda").predict({"x0": X})

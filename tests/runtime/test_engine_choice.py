@@ -120,7 +120,7 @@ def test_numbers_of_a_model_with_other_weights_are_compared_again(
     timed: Any, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(path).engine == "openvino"
-    monkeypatch.setattr(choice, "_agree", lambda *_: False)
+    monkeypatch.setattr(choice, "agree", lambda *_: False)
     other = windfall.load(layer_spec("convolution", X, **{**CONV, "weights": WEIGHTS + 1})).save(tmp_path / "o.mlmodel")
     assert run(other).choice == Choice("onnxruntime", "OpenVINO gives other numbers", {})
 

@@ -77,6 +77,9 @@ CASES: list[tuple[str, tuple[np.ndarray, ...], tuple[Any, ...], dict[str, Any]]]
     ("Pow", (np.abs(X), X), (), {}),
     ("Max", (X,), (np.array(0.5, np.float32),), {}),
     ("Min", (X,), (np.array([[0.5]], np.float32),), {}),
+    ("ScatterND", (X,), (np.array([[1], [0]]), -X), {}),
+    ("ScatterND", (X,), (np.array([[[1, 3]], [[0, 2]]]), X[:, :1] * 2), {}),
+    ("ScatterND", (X,), (np.array([[1, 2, 5, 6], [0, 0, 0, 0]]), np.array([np.nan, -0.0], np.float32)), {}),
     *(
         ("Resize", (X,), (None, None, np.array([2, 4, 9, 5])), {"mode": mode, "coordinate_transformation_mode": place})
         for mode in ("nearest", "linear")
@@ -120,6 +123,10 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("Resize", (None, None, np.array([2, 4, 9, 9])), {"mode": "cubic"}, "operator Resize: its cubic resizing takes"),
     ("Pad", (np.array([0, 0, 1, 1, 0, 0, 1, 1]),), {"mode": "wrap"}, "operator Pad: it has no padding that wraps"),
     ("Gather", (np.array([4]),), {"axis": 1}, "operator Gather: an index is beyond its axis"),
+    ("ScatterND", (np.array([[2]]), X[:1]), {}, "operator ScatterND: an index is below 0 or beyond its axis"),
+    ("ScatterND", (np.array([[-1]]), X[:1]), {}, "operator ScatterND: an index is below 0 or beyond its axis"),
+    ("ScatterND", (np.array([[0], [0]]), X), {}, "operator ScatterND: which of two updates comes last is left open"),
+    ("ScatterND", (np.array([[0]]), X[:1]), {"reduction": "add"}, "operator ScatterND: it combines numbers in another"),
     ("Cast", (), {"to": ir.DataType.INT32}, "operator Cast: it casts to whole numbers otherwise"),
     ("Cast", (), {"to": ir.DataType.DOUBLE}, "'y' is not of float32, int32 or bool"),
     ("Hardmax", (), {}, "operator Hardmax: it is not among those that were compared with ONNX Runtime"),

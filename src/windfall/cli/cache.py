@@ -13,9 +13,9 @@ from windfall.cli.errors import debug_option
 def cache() -> None:
     """List or remove what is kept of compiled models.
 
-    When a model is compiled, its graph is kept in your cache folder, so that it starts quickly the next time.
-    WINDFALL_CACHE names another folder, or is off. The graphs of all models have 256 MB at most; those not used for
-    longest go first.
+    When a model is compiled, its graph is kept in your cache folder, so that it starts quickly the next time; and
+    what OpenVINO made of it, if that runs the model, which is as large as its weights. WINDFALL_CACHE names another
+    folder, or is off. All entries together have 1 GB at most; those not used for longest go first.
 
     \b
     Examples:
@@ -28,9 +28,9 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @debug_option
 def list_entries(*, as_json: bool) -> None:
-    """List the entries: the model of each, its size, and when it was last used.
+    """List the entries: the model of each, what it is, its size, and when it was last used.
 
-    A model has one for each function, and for each set of input shapes and of outputs that were asked for.
+    A model has one graph for each function, and for each set of input shapes and of outputs that were asked for.
 
     \b
     Examples:
@@ -43,7 +43,13 @@ def list_entries(*, as_json: bool) -> None:
     entries = [] if folder is None else CompileCache(folder).entries()
     if as_json:
         listed = [
-            {"model": entry.model or None, "size": entry.size, "used": _time(entry.used), "path": str(entry.path)}
+            {
+                "model": entry.model or None,
+                "kind": entry.kind,
+                "size": entry.size,
+                "used": _time(entry.used),
+                "path": str(entry.path),
+            }
             for entry in entries
         ]
         about = {"folder": None if folder is None else str(folder), "largest": LARGEST, "entries": listed}
@@ -55,10 +61,13 @@ def list_entries(*, as_json: bool) -> None:
     from windfall.text import bytes_text, safe
 
     if entries:
-        table = Table(Column("Model", overflow="fold"), "Size", "Last used", box=None)
+        table = Table(Column("Model", overflow="fold"), "Kind", "Size", "Last used", box=None)
         for entry in entries:
             table.add_row(
-                safe(entry.model) or "damaged, or of another version", bytes_text(entry.size), _time(entry.used)
+                safe(entry.model) or "damaged, or of another version",
+                entry.kind,
+                bytes_text(entry.size),
+                _time(entry.used),
             )
         print_table(table)
     click.echo(_summary(folder, sum(entry.size for entry in entries), LARGEST))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from windfall.graph.builder import GraphBuilder, shape
@@ -93,7 +94,7 @@ def _limit_is_beyond_reach(ctx: GraphContext, cell: LstmCell, limit: float, x: V
     if cell.growth is None or (steps is not None and steps * cell.growth > limit):
         return False
     if steps is not None:
-        if c is None:
+        if c is None or _bound(c) + steps * cell.growth <= limit:
             return True
         grown = ctx.floats(steps * cell.growth)
     else:
@@ -102,6 +103,27 @@ def _limit_is_beyond_reach(ctx: GraphContext, cell: LstmCell, limit: float, x: V
     if c is not None:
         grown = ctx.op("Add", ctx.op("ReduceMax", ctx.op("Abs", c), keepdims=0), grown)
     return ctx.op("LessOrEqual", grown, ctx.floats(limit))
+
+
+_PARTS = frozenset({"Expand", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+
+
+def _bound(x: Value) -> float:
+    """Return what the absolute values of a tensor do not exceed; infinity if it is not made of stored ones."""
+    pending, seen, bound = [x], {x}, 0.0
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if node is not None and (node.op_type == "Concat" or node.op_type in _PARTS):
+            sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+            new = {source for source in sources if source is not None} - seen
+            pending.extend(new)
+            seen |= new
+        elif value.const_value is None:
+            return math.inf
+        else:
+            bound = float(np.max(np.abs(value.const_value.numpy()), initial=bound))
+    return bound
 
 
 def _fused(graph: GraphBuilder, cell: LstmCell, x: Value, h: Value | None, c: Value | None) -> Sequence[Value]:

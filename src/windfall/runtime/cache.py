@@ -3,10 +3,15 @@
 An entry is a serialized graph that still refers to the model file for its weights: it is small, and it is valid for
 that very file only. Entries lie in the user's cache folder; ``WINDFALL_CACHE`` names another one, or is ``off``.
 
-A graph is the same for every processor and every release of an engine: these are no part of an entry's name. Processes
-need no lock: each writes a file of its own and renames it, and two of one name hold the same.
+A graph is the same for every release of an engine, and for every processor but for whether that multiplies numbers of 8
+bits exactly (``processor.py``), which alone is a part of an entry's name. Processes need no lock: each writes a file of
+its own and renames it, and two of one name hold the same.
 
 An entry is a line that says what it is, a line of JSON for people, the graph, and a checksum of all that and its name.
+
+Beside the graphs lie entries of other kinds: what OpenVINO has made of them (``openvino_blobs.py``) and how they are
+quantized for 8-bit arithmetic (``activations/plans.py``). All count for the size of the cache, but for the choices of
+engines (``choices.py``), which have a hundred bytes each.
 """
 
 import hashlib
@@ -14,26 +19,32 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import windfall
 from windfall.errors import WindfallError
-from windfall.runtime.serialized import SerializedModel
+from windfall.runtime.serialized import Origin, SerializedModel
 from windfall.spec.modelfile import ModelFile
-from windfall.spec.writing import write_file
+from windfall.spec.writing import write_by_pieces
 
 VARIABLE = "WINDFALL_CACHE"
-LARGEST = 256 * 10**6
+GRAPH, OPENVINO, INT8 = ".onnx", ".openvino", ".int8"
+KINDS: Mapping[str, str] = {GRAPH: "graph", OPENVINO: "OpenVINO's", INT8: "8-bit plan"}
+"""What the entries are, by how their names end."""
+FORMS: Mapping[str, bytes] = {GRAPH: b"windfall graph 1\n", OPENVINO: b"windfall openvino 1\n", INT8: b""}
+"""What they begin with; a line of JSON follows, which names the model."""
+LARGEST = 10**9
 """Bytes that all entries together may have; those not used for longest go first."""
 _DIGEST = 32
-_FORM = b"windfall graph 1\n"
-_LONGEST_ABOUT = 2**16
-_ENTRY = re.compile(r"[0-9a-f]{64}\..+")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{64}\..+\.[0-9a-f]{32}")
+LONGEST_ABOUT = 2**16
+"""Bytes of the line of JSON."""
+_ENTRY = re.compile(r"[0-9a-f]{64}[-a-z0-9]*\..+")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{64}[-a-z0-9]*\..+\.[0-9a-f]{32}")
 """What ``write_file`` calls a file that is not ready."""
 _LONGEST_WRITE = 3600.0
 """Seconds after which an unfinished file is one that a process left when it was killed."""
@@ -74,16 +85,18 @@ def _code_stamp() -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """What is known of an entry without reading its graph.
+    """What is known of an entry without reading all of it.
 
     Attributes:
         path: Its file.
+        kind: What it is, one of ``KINDS``.
         model: The path of the model, empty where the entry is damaged.
         size: Its bytes.
         used: When it was last used, in seconds since 1970.
     """
 
     path: Path
+    kind: str
     model: str
     size: int
     used: float
@@ -108,11 +121,12 @@ class CompileCache:
         except OSError:
             return None
         told, digest = data[:-_DIGEST], data[-_DIGEST:]
-        if not told.startswith(_FORM) or _checksum(key, told) != digest:
+        if not told.startswith(FORMS[GRAPH]) or _checksum(key, told) != digest:
             return None
         with suppress(OSError):  # a folder that may only be read
             os.utime(path)
-        return SerializedModel(told[told.index(b"\n", len(_FORM)) + 1 :], {}, weights)
+        end = told.index(b"\n", len(FORMS[GRAPH])) + 1
+        return SerializedModel(told[end:], {}, weights, Origin(key, _source(path)))
 
     def put(self, key: str, model: SerializedModel, source: str = "") -> None:
         """Keep a graph whose weights all lie in the model file.
@@ -124,17 +138,29 @@ class CompileCache:
         """
         if model.arrays:
             return
-        told = b"".join((_FORM, json.dumps({"model": source}).encode(), b"\n", model.proto))
+        told = b"".join((FORMS[GRAPH], json.dumps({"model": source}).encode(), b"\n", model.proto))
+        self.keep(f"{key}{GRAPH}", lambda file: file.write(told + _checksum(key, told)))
+
+    def keep(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
+        """Write a file, and remove the oldest ones where there are too many; nothing happens where that cannot be.
+
+        Args:
+            name: Its name.
+            fill: Writes the file, which it is given open.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_file(self._path(key), told + _checksum(key, told))
+            write_by_pieces(self.folder / name, fill)
             self._drop_oldest()
         except (OSError, WindfallError):
             return
 
     def entries(self) -> list[CacheEntry]:
         """List the entries, that which was used last first."""
-        found = (CacheEntry(path, _source(path), stat.st_size, stat.st_mtime) for path, stat in self._files("*.onnx"))
+        found = (
+            CacheEntry(path, KINDS[path.suffix], _source(path), stat.st_size, stat.st_mtime)
+            for path, stat in self._counted()
+        )
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
     def clear(self) -> int:
@@ -163,19 +189,24 @@ class CompileCache:
                 yield path, path.stat()
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.onnx"
+        return self.folder / f"{key}{GRAPH}"
+
+    def _counted(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Give the files that count for the size of the cache."""
+        return (found for suffix in KINDS for found in self._files(f"*{suffix}"))
 
     def _drop_oldest(self) -> None:
         for path, stat in self._files(".*.*"):
             if _UNFINISHED.fullmatch(path.name) and stat.st_mtime < time.time() - _LONGEST_WRITE:
                 path.unlink(missing_ok=True)
-        entries = [*self._files("*.onnx")]
+        entries = [*self._counted()]
         total = sum(stat.st_size for _, stat in entries)
         for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
             if total <= LARGEST:
                 return
-            path.unlink(missing_ok=True)
-            total -= stat.st_size
+            with suppress(OSError):  # Windows removes no file that another process has mapped
+                path.unlink(missing_ok=True)
+                total -= stat.st_size
 
 
 def _checksum(key: str, told: bytes) -> bytes:
@@ -188,7 +219,7 @@ def _source(path: Path) -> str:
     """Return the path of an entry's model; nothing if the entry is damaged or older."""
     try:
         with path.open("rb") as file:
-            form, about = file.readline(len(_FORM)), file.readline(_LONGEST_ABOUT)
-        return str(json.loads(about)["model"]) if form == _FORM else ""
+            form, about = file.read(len(FORMS[path.suffix])), file.readline(LONGEST_ABOUT)
+        return str(json.loads(about)["model"]) if form == FORMS[path.suffix] else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""

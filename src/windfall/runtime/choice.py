@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from windfall.errors import EngineError
 from windfall.runtime.choices import Choice, choice_key, remember, remembered
 from windfall.runtime.devices import choose_device, report_unusable
-from windfall.runtime.engine import EngineOptions, EngineProgram
-from windfall.runtime.onnxruntime import OnnxRuntime
-from windfall.runtime.samples import sample_feeds
+from windfall.runtime.engine import Engine, EngineOptions, EngineProgram
+from windfall.runtime.samples import sample_feeds, sample_state
 from windfall.runtime.serialized import SerializedModel
 
 if TYPE_CHECKING:
@@ -66,13 +65,15 @@ class Preferred:
         keys = [device.key, "CPU"] if device.engine == "openvino" else ["CPU"]
         for key in keys:
             try:
-                return OpenVino(key).compile(model, options)
+                program = OpenVino(key).compile(model, options)
+                program.keep(model, options)
+                return program
             except EngineError as error:
                 LOG.info("%s", error)
             if key != "CPU":
                 report_unusable(device, options.device, strict=options.strict)
         LOG.info("ONNX Runtime runs the model")
-        return OnnxRuntime().compile(model, replace(options, device="cpu"))
+        return _onnxruntime().compile(model, replace(options, device="cpu"))
 
 
 class Auto:
@@ -84,12 +85,25 @@ class Auto:
         """See ``Engine.compile``."""
         device = choose_device(options.compute_units, options.device, "auto")
         if device.name != "cpu":
-            return (Preferred() if device.engine == "openvino" else OnnxRuntime()).compile(model, options)
+            from windfall.runtime.placement import place  # it needs this module
+
+            engine = Preferred() if device.engine == "openvino" else _onnxruntime()
+            if options.device is not None:
+                return engine.compile(model, options)
+            return place(model, options, device, engine, self)
         from windfall.runtime.openvino import has_openvino
 
         if model.is_compressed or not has_openvino():
-            return OnnxRuntime().compile(model, options)
-        return _faster(model, options)
+            return _onnxruntime().compile(model, options)
+        program = _faster(model, options)
+        program.keep(model, options)
+        return program
+
+
+def _onnxruntime() -> Engine:
+    from windfall.runtime.onnxruntime import OnnxRuntime  # to import it takes a tenth of a second
+
+    return OnnxRuntime()
 
 
 def faster_engine(model: SerializedModel, options: EngineOptions) -> Choice | None:
@@ -106,7 +120,7 @@ def _faster(model: SerializedModel, options: EngineOptions) -> EngineProgram:
     key = choice_key(model, options)
     choice = remembered(key)
     if choice is not None:
-        engine = Preferred() if choice.engine == "openvino" else OnnxRuntime()
+        engine = Preferred() if choice.engine == "openvino" else _onnxruntime()
         return _chosen(engine.compile(model, options), choice)
     import onnx
 
@@ -114,7 +128,7 @@ def _faster(model: SerializedModel, options: EngineOptions) -> EngineProgram:
     reason = _untimed(proto.graph)
     if reason is not None:
         choice = Choice("onnxruntime", reason, {})
-        program = _chosen(OnnxRuntime().compile(model, options), choice)
+        program = _chosen(_onnxruntime().compile(model, options), choice)
     else:
         # Models that differ in their weights alone, such as one and what became of it when it was shrunk, take as long.
         alike = choice_key(replace(model, proto=_without_weights(proto.graph)), options)
@@ -166,29 +180,44 @@ def _timed(
         proto: The graph.
         known: What was chosen for a graph that has other weights: then only the numbers of both are compared.
     """
-    from windfall.runtime.openvino import OpenVino
-
-    programs: dict[str, EngineProgram] = {"onnxruntime": OnnxRuntime().compile(model, options)}
-    if known is not None and known.engine == "onnxruntime":
-        return _chosen(programs["onnxruntime"], known), known
     feeds = sample_feeds(proto.graph)
+    if feeds is None:
+        known = Choice("onnxruntime", "the shapes of its inputs are known only at run time", {})
+    if known is not None and known.engine == "onnxruntime":
+        return _chosen(_onnxruntime().compile(model, options), known), known
+    assert feeds is not None, known
+    programs, why_not = _compiled(model, options)
+    if why_not is not None:
+        return _decided(programs, "onnxruntime", str(why_not), {})
     try:
-        if feeds is None:
-            raise EngineError("the shapes of its inputs are known only at run time")
-        programs["openvino"] = OpenVino().compile(model, options)
         results = {name: program.run(feeds) for name, program in programs.items()}
     except EngineError as error:
         return _decided(programs, "onnxruntime", str(error), {})
     # Sums that are rounded to 8 bits differ by whole steps; there results are compared on the samples.
-    if not model.is_quantized and not _agree(results["onnxruntime"], results["openvino"]):
+    if not model.is_quantized and not agree(results["onnxruntime"], results["openvino"]):
         return _decided(programs, "onnxruntime", "OpenVINO gives other numbers", {})
     if known is not None:
         return _chosen(programs[known.engine], known), known
-    runs = {name: partial(program.run, feeds) for name, program in programs.items()}
+    runs = {name: partial(program.run, feeds, sample_state(proto.graph, feeds)) for name, program in programs.items()}
     times = best_times(runs, time.perf_counter() + BUDGET)
     ratio = times["onnxruntime"] / times["openvino"]
     name = "openvino" if ratio >= _GAIN else "onnxruntime"
     return _decided(programs, name, f"OpenVINO is {ratio:.2f} times as fast as ONNX Runtime", times)
+
+
+def _compiled(model: SerializedModel, options: EngineOptions) -> tuple[dict[str, EngineProgram], EngineError | None]:
+    """Compile with both engines at once, as neither keeps many cores busy; returns why OpenVINO's is missing, too."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from windfall.runtime.openvino import OpenVino
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(_onnxruntime().compile, model, options)
+        try:
+            found: dict[str, EngineProgram] = {"openvino": OpenVino().compile(model, options)}
+        except EngineError as error:
+            return {"onnxruntime": other.result()}, error
+    return {"onnxruntime": other.result(), **found}, None
 
 
 def _decided(
@@ -220,8 +249,9 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _agree(one: list[NDArray[Any]], other: list[NDArray[Any]]) -> bool:
-    return all(map(_close, one, other))
+def agree(one: list[NDArray[Any]], other: list[NDArray[Any]]) -> bool:
+    """Tell whether two results are the same but for what float32 rounds."""
+    return len(one) == len(other) and all(map(_close, one, other))
 
 
 def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -31,11 +31,13 @@ class Choice:
         engine: Its name.
         reason: Why, in words.
         milliseconds: What one run took with each engine; empty where none was timed.
+        device: The name of the device that runs it.
     """
 
     engine: str
     reason: str
     milliseconds: Mapping[str, float]
+    device: str = "cpu"
 
 
 def choice_key(model: SerializedModel, options: EngineOptions) -> str:
@@ -47,10 +49,12 @@ def choice_key(model: SerializedModel, options: EngineOptions) -> str:
 
 @cache
 def _versions() -> tuple[str, ...]:
-    return tuple(_version(name) for name in ("windfall", "onnxruntime", "openvino"))
+    builds = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
+    return tuple(installed(name) for name in ("windfall", *builds, "openvino"))
 
 
-def _version(name: str) -> str:
+def installed(name: str) -> str:
+    """Return the version of a package that is installed, empty if it is not."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -94,7 +98,7 @@ def _read(path: Path) -> Choice | None:
         with path.open("rb") as file:
             entry = json.loads(file.read(_LONGEST_ENTRY))
         times = {str(name): float(time) for name, time in entry["milliseconds"].items()}
-        choice = Choice(entry["engine"], str(entry["reason"]), times)
+        choice = Choice(entry["engine"], str(entry["reason"]), times, str(entry["device"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return choice if choice.engine in ("onnxruntime", "openvino") else None

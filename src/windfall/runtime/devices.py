@@ -5,9 +5,12 @@ what computes in float16, is taken only where it is asked for: it is seldom fast
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 from windfall.errors import UnsupportedError
@@ -44,7 +47,13 @@ CPU = Device("cpu", "onnxruntime", "CPUExecutionProvider")
 _DEVICES = (
     CPU,
     # TensorFloat-32 has 10 bits of mantissa.
-    Device("cuda", "onnxruntime", "CUDAExecutionProvider", {"use_tf32": "0"}),
+    # An exhaustive search for the fastest algorithm of each convolution takes seconds, and finds the same ones.
+    Device(
+        "cuda",
+        "onnxruntime",
+        "CUDAExecutionProvider",
+        {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
+    ),
     Device("tensorrt", "onnxruntime", "TensorrtExecutionProvider", {"trt_fp16_enable": "0"}),
     Device("directml", "onnxruntime", "DmlExecutionProvider"),
     Device("coreml-gpu", "onnxruntime", "CoreMLExecutionProvider", {"MLComputeUnits": "CPUAndGPU"}),
@@ -119,12 +128,13 @@ def choose_device(compute_units: str, device: str | None, engine: str) -> Device
     return CPU
 
 
-def report_unusable(device: Device, name: str | None, *, strict: bool) -> None:
-    """Say that a device is offered, but cannot be used here.
+def report_unusable(device: Device, name: str | None, gap: str | None = None, *, strict: bool) -> None:
+    """Say that a device is offered, but cannot be used here, or not for this model.
 
     Args:
         device: The device.
         name: The device that was asked for, None where it was left to windfall: then the log is told.
+        gap: What of the model it is not given; None where it is the device's fault.
         strict: Whether it is an error.
 
     Raises:
@@ -135,6 +145,8 @@ def report_unusable(device: Device, name: str | None, *, strict: bool) -> None:
     """
     problem = (
         f"device {device.name!r} is offered by {device.engine}, but cannot be used: check its driver and libraries"
+        if gap is None
+        else f"device {device.name!r} is not given the model: {gap}"
     )
     if name is None:
         LOG.info("%s; the processor runs the model", problem)
@@ -149,7 +161,25 @@ def _names(device: str) -> Sequence[str]:
 
 
 def _is_present(device: Device) -> bool:
+    if device.engine == "onnxruntime" and "onnxruntime" not in sys.modules and not _has_library(device):
+        return False
     return device.key in _PRESENT[device.engine]()
+
+
+def _has_library(device: Device) -> bool:
+    """Tell whether ONNX Runtime may have a device, by its files: to import it takes a tenth of a second."""
+    package = PathFinder.find_spec("onnxruntime") if sys.platform != "win32" else None
+    if device.key not in _LIBRARIES or package is None or package.origin is None:
+        return True
+    return any((Path(package.origin).parent / "capi").glob(_LIBRARIES[device.key]))
+
+
+_LIBRARIES = {
+    "CUDAExecutionProvider": "*providers_cuda*",
+    "TensorrtExecutionProvider": "*providers_tensorrt*",
+    "DmlExecutionProvider": "DirectML*",
+}
+"""The libraries that a build with a device has; on Windows some are the system's."""
 
 
 def _providers() -> Sequence[str]:

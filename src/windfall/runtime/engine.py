@@ -94,6 +94,9 @@ class EngineProgram(ABC):
     def run(self, feeds: Mapping[str, NDArray[Any]], state: State | None = None) -> list[NDArray[Any]]:
         """See ``Program.run``."""
 
+    def keep(self, model: SerializedModel, options: EngineOptions) -> None:  # noqa: B027  # most keep nothing
+        """Keep it in the cache for a later start, where that helps; the arguments are those it was compiled with."""
+
     def run_many(self, many: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[list[NDArray[Any]]]:
         """Compute the outputs for each of many inputs, in their order, as they are asked for."""
         return (self.run(feeds) for feeds in many)

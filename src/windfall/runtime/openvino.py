@@ -3,11 +3,9 @@
 What it does not take, or computes differently, stands in ``openvino_gaps.py``.
 """
 
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +15,18 @@ from numpy.typing import NDArray
 from windfall.errors import EngineError
 from windfall.runtime.engine import EngineOptions, EngineProgram, available_cores
 from windfall.runtime.failures import openvino_reason
+from windfall.runtime.openvino_binding import binding, core
+from windfall.runtime.openvino_blobs import Blob, blob_name, keep_blob, kept_blob
 from windfall.runtime.serialized import SerializedModel
+from windfall.runtime.states import with_other_buffers
 from windfall.state import State
 
 if TYPE_CHECKING:
     import onnx
+
+    from windfall.runtime.openvino_parts import Parts
+
+__all__ = ["OpenVino", "OpenVinoProgram", "core", "has_openvino"]
 
 _SETTINGS: Mapping[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -48,32 +53,6 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-@cache
-def core() -> Any:
-    """Return OpenVINO's ``Core``, of which a process needs one."""
-    with _no_telemetry():
-        import openvino
-
-    return openvino.Core()
-
-
-@contextmanager
-def _no_telemetry() -> Iterator[None]:
-    """Keep OpenVINO from importing its telemetry, which reports to its makers that it was imported.
-
-    Without that package it uses a stub of its own, and sends nothing for as long as the process lives.
-    """
-    name = "openvino_telemetry"
-    missing = name not in sys.modules
-    if missing:
-        sys.modules[name] = None  # type: ignore[assignment]  # importing it now raises an ImportError
-    try:
-        yield
-    finally:
-        if missing:
-            del sys.modules[name]
-
-
 class OpenVino:
     """Compile and run graphs with OpenVINO."""
 
@@ -84,7 +63,9 @@ class OpenVino:
 
     def compile(self, model: SerializedModel, options: EngineOptions) -> "OpenVinoProgram":
         """See ``Engine.compile``."""
-        return self.compile_with(model, options, {})
+        name = blob_name(model, options) if self.device == "CPU" else None
+        blob = None if name is None else kept_blob(name, self._properties(options, {}))
+        return self.compile_with(model, options, {}) if blob is None else _of_blob(blob, model, options)
 
     def compile_with(
         self, model: SerializedModel, options: EngineOptions, settings: Mapping[str, Any]
@@ -92,17 +73,15 @@ class OpenVino:
         """Compile a graph with further properties of OpenVINO."""
         import onnx
 
-        from windfall.runtime.openvino_gaps import first_gap  # it needs onnx
+        from windfall.runtime.openvino_parts import parts_of  # it needs onnx
 
         proto = onnx.ModelProto.FromString(model.proto)
-        gap = "its weights are compressed" if model.is_compressed else first_gap(proto, ranged=options.ranged)
+        parts = parts_of(proto, model, options)
+        gap = "its weights are compressed" if model.is_compressed else parts.gap
         if gap is not None:
             raise EngineError(f"OpenVINO does not take the model: {gap}")
         alive = _give_addresses(proto, model)
-        properties = {**_SETTINGS, **settings}
-        if self.device == "CPU":
-            threads = options.streams * (options.threads or available_cores())
-            properties |= {**_ON_CPU, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": options.streams}
+        properties = self._properties(options, settings)
         try:
             # The weights are copied while the graph is read, so that their file may change or go away later.
             graph = core().read_model(proto.SerializeToString())
@@ -111,7 +90,29 @@ class OpenVino:
         except Exception as error:  # its exceptions share no other base
             raise EngineError(f"OpenVINO cannot compile the model: {openvino_reason(error)}") from error
         outputs = [value.name for value in proto.graph.output]
-        return OpenVinoProgram(compiled, [value.name for value in proto.graph.input], outputs, self.device)
+        return OpenVinoProgram(compiled, [value.name for value in proto.graph.input], outputs, self.device, parts)
+
+    def _properties(self, options: EngineOptions, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what OpenVINO is told for some options, and further properties."""
+        properties = {**_SETTINGS, **settings}
+        if self.device != "CPU":
+            return properties
+        threads = options.streams * (options.threads or available_cores())
+        return {**properties, **_ON_CPU, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": options.streams}
+
+
+def _of_blob(blob: Blob, model: SerializedModel, options: EngineOptions) -> "OpenVinoProgram":
+    """Return the program of a compiled model that was kept."""
+    parts = None
+    if not blob.is_all:
+        import onnx
+
+        from windfall.runtime.openvino_parts import parts_of
+
+        parts = parts_of(onnx.ModelProto.FromString(model.proto), model, options)
+    program = OpenVinoProgram(blob.compiled, blob.inputs, blob.outputs, "CPU", parts)
+    program.memory = blob.memory
+    return program
 
 
 def _give_addresses(proto: "onnx.ModelProto", model: SerializedModel) -> list[NDArray[Any]]:
@@ -146,40 +147,55 @@ def _in_file(place: Mapping[str, str], model: SerializedModel, files: dict[str, 
 
 
 class OpenVinoProgram(EngineProgram):
-    """A compiled model of OpenVINO; each thread has an inference request of its own."""
+    """A compiled model of OpenVINO; each thread has an inference request of its own.
 
-    def __init__(self, compiled: Any, inputs: list[str], outputs: list[str], device: str) -> None:
-        import openvino
+    Attributes:
+        memory: What the compiled model reads weights from, if it was kept in the cache.
+    """
 
+    memory: NDArray[np.uint8] | None = None
+
+    def __init__(
+        self, compiled: Any, inputs: list[str], outputs: list[str], device: str, parts: "Parts | None" = None
+    ) -> None:
         self.engine = OpenVino.name
         self.devices = (device,)
         self._compiled = compiled
-        self._tensor = openvino.Tensor
+        self._tensor = binding().Tensor
         self._inputs = _positions(compiled.inputs, inputs)
         self._outputs = _positions(compiled.outputs, outputs)
+        self._parts = parts
         # Where a size is known only at run time, OpenVINO allocates the output, and it is copied.
         self._shapes = [_static(compiled.outputs[index]) for index in self._outputs.values()]
         self._local = threading.local()
 
     def run(self, feeds: Mapping[str, NDArray[Any]], state: State | None = None) -> list[NDArray[Any]]:
         """See ``Program.run``."""
-        if state is not None:
-            with state.lock:
-                return self._run({**feeds, **state.buffers})  # it is only read; what writes states is a gap
-        return self._run(feeds)
+        if state is None:
+            return self._run(feeds, {})
+        with state.lock:
+            return with_other_buffers(self._outputs, feeds, state, self._run)
 
-    def _run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def _run(self, feeds: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Compute all outputs; those that ``targets`` names are written there."""
+        infer = partial(self._infer, targets)
+        return infer(feeds) if self._parts is None else self._parts.run(feeds, infer)
+
+    def _infer(self, targets: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             request = self._request()
             # Tensors that share memory do not keep it alive, so all of them are set anew for each run.
             arrays = [_contiguous(feeds[name]) for name in self._inputs]
             for index, array in zip(self._inputs.values(), arrays, strict=True):
                 request.set_input_tensor(index, self._tensor(array, shared_memory=True))
-            results = [None if known is None else np.empty(*known) for known in self._shapes]
+            results = [
+                targets[name] if name in targets else None if known is None else np.empty(*known)
+                for name, known in zip(self._outputs, self._shapes, strict=True)
+            ]
             for index, result in zip(self._outputs.values(), results, strict=True):
                 if result is not None:
                     request.set_output_tensor(index, self._tensor(result, shared_memory=True))
-            request.infer(share_outputs=True)
+            request.infer({}, share_outputs=True, decode_strings=False)
             return [
                 request.get_output_tensor(index).data.copy() if result is None else result
                 for index, result in zip(self._outputs.values(), results, strict=True)
@@ -188,6 +204,13 @@ class OpenVinoProgram(EngineProgram):
             raise EngineError(f"OpenVINO failed: input {error} is missing") from error
         except Exception as error:  # its exceptions share no other base
             raise EngineError(f"OpenVINO failed: {openvino_reason(error)}") from error
+
+    def keep(self, model: SerializedModel, options: EngineOptions) -> None:
+        """See ``EngineProgram.keep``; nothing happens where it is kept already."""
+        name = blob_name(model, options) if self.devices == ("CPU",) and self.memory is None else None
+        if name is not None:
+            is_all = self._parts is None or self._parts.is_all
+            keep_blob(name, model, self._compiled, [*self._inputs], [*self._outputs], is_all=is_all)
 
     def profiled(self, feeds: Mapping[str, NDArray[Any]]) -> list[tuple[str, str, float]]:
         """Run once; returns the name, operator and seconds of each node, where compiled with ``PERF_COUNT``."""

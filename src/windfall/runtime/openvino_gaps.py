@@ -5,12 +5,12 @@ Runtime on all kinds of attributes. All else is a gap, be it for caution: where 
 tensor, say, it does not fail, but gives other numbers or ends the process.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
 
-from windfall.runtime.serialized import AFTER, QUANTIZED
+from windfall.runtime.serialized import QUANTIZED
 from windfall.runtime.values import Values, attribute
 
 _FLOAT, _UINT8, _INT32, _INT64, _BOOL, _FLOAT16 = 1, 2, 6, 7, 9, 10
@@ -27,14 +27,14 @@ OPERATORS: Mapping[str, frozenset[int]] = {
         InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul Max MaxPool
         MeanVarianceNormalization Min Mul Neg Pad Pow PRelu Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
         ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu Resize Round Selu Sigmoid Sign Sin Sinh
-        Softmax Softplus Softsign Sqrt Sub Tan Tanh Gelu HardSwish Mish
+        Softmax Softplus Softsign Sqrt Sub Tan Tanh Gelu HardSwish Mish LSTM GRU RNN
         """.split(),  # noqa: SIM905  # a block of words is easier to read and to change
         _COMPUTED,
     ),
     **dict.fromkeys(
         """
-        Concat DepthToSpace Flatten Gather Identity Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze
-        Where Cast
+        Concat DepthToSpace Flatten Gather Identity Reshape ScatterND Slice SpaceToDepth Split Squeeze Tile Transpose
+        Unsqueeze Where Cast
         """.split(),  # noqa: SIM905  # as above
         _MOVED,
     ),
@@ -44,10 +44,7 @@ OPERATORS: Mapping[str, frozenset[int]] = {
 
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(["If", "Loop", "Scan"], "its loops do not count, stop and fail as ONNX says"),
-    **dict.fromkeys(["LSTM", "GRU", "RNN"], "it ignores clip, input_forget and some activations"),
-    **dict.fromkeys(
-        ["GatherElements", "GatherND", "ScatterElements", "ScatterND"], "an index beyond its axis is no error there"
-    ),
+    **dict.fromkeys(["GatherElements", "GatherND", "ScatterElements"], "an index beyond its axis is no error there"),
     **dict.fromkeys(["TopK", "ArgMax", "ArgMin"], "which of equal elements comes first is another one"),
     **dict.fromkeys(["ReduceMax", "ReduceMin"], "it drops NaN, and takes infinity for a number"),
     "LRN": "it gives other numbers for some sizes",
@@ -73,28 +70,42 @@ RANGED = frozenset({"Shape", "Slice", "Reshape"})
 """The operators whose sizes may be computed, in a graph whose inputs have symbolic sizes."""
 
 
-def first_gap(model: onnx.ModelProto, *, ranged: bool = False) -> str | None:
-    """Return what in a graph OpenVINO is not given, with the reason; None if it takes all of it."""
-    return next(gaps(model, ranged=ranged), None)
+NodeGap = Callable[[onnx.NodeProto, Values], str | None]
+"""Tells why an engine is not given a node of a graph, None if it is."""
 
 
-def gaps(model: onnx.ModelProto, *, ranged: bool = False) -> Iterator[str]:
+def first_gap(
+    model: onnx.ModelProto, *, ranged: bool = False, checked: Collection[str] = (), gap: NodeGap | None = None
+) -> str | None:
+    """Return what in a graph OpenVINO is not given, with the reason; None if it takes all of it. See ``gaps``."""
+    return next(gaps(model, ranged=ranged, checked=checked, gap=gap), None)
+
+
+def gaps(
+    model: onnx.ModelProto, *, ranged: bool = False, checked: Collection[str] = (), gap: NodeGap | None = None
+) -> Iterator[str]:
     """Name everything in a graph that OpenVINO is not given, each with the reason.
 
     Args:
         model: The graph.
         ranged: Whether sizes that are known only at run time are no gap.
+        checked: The inputs that are indices and that are checked before each run; see ``openvino_indices.py``.
+        gap: Tells it of a node, where that is not ``node_gaps``.
     """
-    if any(value.name.endswith(AFTER) for value in model.graph.output):
-        yield "it keeps states, which OpenVINO does not update in place"
-    values = Values(model.graph)
+    values = Values(model.graph, checked)
     yield from _value_gaps(values, ranged=ranged)
-    is_quantized = any(entry.key == QUANTIZED for entry in model.metadata_props)
-    taken = (RANGED if ranged else frozenset()) | (_ROUNDING if is_quantized else frozenset())
+    gap = gap or node_gaps(model, ranged=ranged)
     for node in model.graph.node:
-        reason = None if node.op_type in taken and not node.domain else _gap(node, values)
+        reason = gap(node, values)
         if reason:
             yield f"operator {node.op_type}: {reason}"
+
+
+def node_gaps(model: onnx.ModelProto, *, ranged: bool = False) -> NodeGap:
+    """Return a function that tells why OpenVINO is not given a node of a graph, None if it is; see ``gaps``."""
+    is_quantized = any(entry.key == QUANTIZED for entry in model.metadata_props)
+    taken = (RANGED if ranged else frozenset()) | (_ROUNDING if is_quantized else frozenset())
+    return lambda node, values: None if node.op_type in taken and not node.domain else _gap(node, values)
 
 
 def _value_gaps(values: Values, *, ranged: bool) -> Iterator[str]:
@@ -147,11 +158,47 @@ def _constants(node: onnx.NodeProto, values: Values) -> str | None:
 
 
 def _gather(node: onnx.NodeProto, values: Values) -> str | None:
+    if node.input[1] in values.checked:
+        return None
     indices, dims = values.constant(node.input[1]), values.shapes.get(node.input[0])
     if indices is None or dims is None:
         return "an index beyond its axis is no error there"
     size = dims[attribute(node, "axis", 0)]
     return None if np.all((indices >= -size) & (indices < size)) else "an index is beyond its axis"
+
+
+def _scatter(node: onnx.NodeProto, values: Values) -> str | None:
+    indices, dims = values.constant(node.input[1]), values.shapes.get(node.input[0])
+    if indices is None or dims is None:
+        return "an index beyond its axis is no error there"
+    if attribute(node, "reduction", b"none") != b"none":
+        return "it combines numbers in another order"
+    places = indices.reshape(-1, indices.shape[-1])
+    if np.any((places < 0) | (places >= dims[: indices.shape[-1]])):
+        return "an index is below 0 or beyond its axis"
+    return None if len(np.unique(places, axis=0)) == len(places) else "which of two updates comes last is left open"
+
+
+def _recurrent(node: onnx.NodeProto, values: Values) -> str | None:
+    names = {each.name for each in node.attribute if each.name in ("clip", "input_forget", "layout")}
+    if names:
+        return f"it ignores {min(names)}"
+    if any(len(node.input) > place and node.input[place] for place in (4, 7)):
+        return "its sequences of different lengths and peepholes were not compared with ONNX Runtime"
+    if any(name and name not in values.initializers for name in node.input[1:4]):
+        return "its weights are known only at run time"
+    directions = 2 if attribute(node, "direction", b"forward") == b"bidirectional" else 1
+    activations = attribute(node, "activations", _ACTIVATIONS[node.op_type][0] * directions)
+    usual = any(activations == each * directions for each in _ACTIVATIONS[node.op_type])
+    return None if usual else "its activations are others than the usual ones"
+
+
+_ACTIVATIONS: Mapping[str, Sequence[list[bytes]]] = {
+    "GRU": [[b"Sigmoid", b"Tanh"]],
+    "LSTM": [[b"Sigmoid", b"Tanh", b"Tanh"]],
+    "RNN": [[b"Tanh"], [b"Relu"], [b"Sigmoid"]],
+}
+"""The activations of one direction that were compared with ONNX Runtime, those by default first."""
 
 
 def _without_zeros(node: onnx.NodeProto, _values: Values) -> str | None:
@@ -202,6 +249,8 @@ def _makes_pixels(node: onnx.NodeProto, values: Values) -> bool:
 CONDITIONS: Mapping[str, Callable[[onnx.NodeProto, Values], str | None]] = {
     **dict.fromkeys(_DATA, _constants),
     "Gather": _gather,
+    "ScatterND": _scatter,
+    **dict.fromkeys(_ACTIVATIONS, _recurrent),
     "Cast": _cast,
     **dict.fromkeys(["HardSigmoid", "Selu"], _without_zeros),
     **dict.fromkeys(["AveragePool", "LpPool", "MaxPool"], _pooling),

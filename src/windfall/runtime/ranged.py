@@ -74,7 +74,9 @@ def _with_openvino(
     from windfall.runtime.openvino import OpenVino
 
     try:
-        return OpenVino().compile(graph, replace(options, ranged=True))
+        program = OpenVino().compile(graph, replace(options, ranged=True))
+        program.keep(graph, replace(options, ranged=True))
+        return program
     except EngineError:
         try:
             OpenVino().compile(fixed(), options)

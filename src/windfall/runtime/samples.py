@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windfall.runtime.serialized import AFTER
+from windfall.state import State
+
 if TYPE_CHECKING:
     import onnx
 
@@ -27,6 +30,19 @@ def sample_feeds(graph: "onnx.GraphProto") -> dict[str, NDArray[Any]] | None:
         zeros: NDArray[Any] = np.zeros(dims, dtype)
         feeds[value.name] = random.random(dims).astype(dtype) if zeros.dtype.kind == "f" else zeros
     return feeds
+
+
+def sample_state(graph: "onnx.GraphProto", feeds: Mapping[str, NDArray[Any]]) -> State | None:
+    """Return zeros for the states that a graph writes, which engines update as in a prediction; None if it has none.
+
+    Args:
+        graph: The graph.
+        feeds: A value for each input.
+    """
+    names = [value.name.removesuffix(AFTER) for value in graph.output if value.name.endswith(AFTER)]
+    written = {name: feeds[name] for name in names if name in feeds}
+    dims = {name: array.shape for name, array in written.items()}
+    return State(dims, {name: array.dtype for name, array in written.items()}) if written else None
 
 
 _TYPES: Mapping[int, type] = {

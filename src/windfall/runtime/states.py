@@ -1,7 +1,7 @@
-"""Predictions of ONNX Runtime that read and write states where they lie, without a copy through Python."""
+"""Predictions that read and write states where they lie, without a copy through Python."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,36 @@ def run_with_state(
         target = state.buffers[name] if name in in_place else _other_buffer(state, name)
         binding.bind_output(f"{name}{AFTER}", "cpu", 0, target.dtype, target.shape, target.ctypes.data)
     session.run_with_iobinding(binding)
-    for name in written:
-        if name not in in_place:
-            state.buffers[name], state.spare[name] = state.spare[name], state.buffers[name]
+    _swap(state, (name for name in written if name not in in_place))
     return [value.numpy() for value in binding.get_outputs()[: len(wanted)]]
+
+
+def with_other_buffers(
+    outputs: Iterable[str],
+    feeds: Mapping[str, NDArray[Any]],
+    state: State,
+    run: Callable[[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]], list[NDArray[Any]]],
+) -> list[NDArray[Any]]:
+    """Compute the outputs of a graph, writing each state to its other buffer.
+
+    Args:
+        outputs: The names of all graph outputs, those of states at the end.
+        feeds: The inputs.
+        state: The states.
+        run: Computes all outputs from all inputs, writing some to the arrays that it is given by their names.
+
+    Returns:
+        The outputs that are no states.
+    """
+    written = [name.removesuffix(AFTER) for name in outputs if name.endswith(AFTER)]
+    results = run({**feeds, **state.buffers}, {f"{name}{AFTER}": _other_buffer(state, name) for name in written})
+    _swap(state, written)
+    return results[: len(results) - len(written)]
+
+
+def _swap(state: State, names: Iterable[str]) -> None:
+    for name in names:
+        state.buffers[name], state.spare[name] = state.spare[name], state.buffers[name]
 
 
 def _other_buffer(state: State, name: str) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """What a serialized graph says of its values: types, shapes, constants."""
 
+from collections.abc import Collection
 from typing import Any
 
 import onnx
@@ -15,10 +16,12 @@ class Values:
         shapes: The shapes by the names of values, None where a size is known only at run time.
         initializers: The constants by their names.
         makers: The nodes by the names of what they make.
+        checked: The inputs that are indices and that are checked before each run.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, checked: Collection[str] = ()) -> None:
         declared = [*graph.value_info, *graph.input, *graph.output]
+        self.checked = checked
         self.ports = [*graph.input, *graph.output]
         self.types = {value.name: value.type.tensor_type.elem_type for value in declared}
         self.shapes = {value.name: _dims(value.type.tensor_type) for value in declared}

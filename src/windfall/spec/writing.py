@@ -4,6 +4,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from windfall.errors import WindfallError
 
@@ -14,10 +15,23 @@ def write_file(path: Path, data: bytes) -> Path:
     Raises:
         WindfallError: The folder is missing or cannot be written.
     """
+    return write_by_pieces(path, lambda file: file.write(data))
+
+
+def write_by_pieces(path: Path, fill: Callable[[IO[bytes]], object]) -> Path:
+    """Write a file beside its place and rename it into it, if ``fill`` raises nothing.
+
+    Args:
+        path: Its place.
+        fill: Writes the file, which it is given open.
+
+    Raises:
+        WindfallError: The folder is missing or cannot be written.
+    """
     temporary = _beside(path)
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            fill(file)
         temporary.replace(path)
     except (OSError, ValueError) as error:  # ValueError: a character that no path may have
         raise _error(path, error) from error
