@@ -44,16 +44,21 @@ def milliseconds(predict: Predict) -> float:
     return (time.perf_counter() - start) * 1000
 
 
+def serve(predict: Predict, about: str = "ready") -> None:
+    """Warm up, say something about the contestant, then answer lines with times."""
+    for _ in range(3):
+        predict()
+    print(about, flush=True)
+    for line in sys.stdin:
+        print(statistics.median(milliseconds(predict) for _ in range(int(line))), flush=True)
+
+
 def main(kind: str, path: str, threads: str, command: str) -> None:
     predict = CONTESTANTS[kind](path, int(threads))
     if command == "once":
         predict()
         return
-    for _ in range(3):
-        predict()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(statistics.median(milliseconds(predict) for _ in range(int(line))), flush=True)
+    serve(predict)
 
 
 if __name__ == "__main__":

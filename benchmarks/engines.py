@@ -12,14 +12,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from latency import HERE, Server
+from latency import HERE
+from turns import Figures, Server, in_turns, ratio, starts
 
 ENGINES = ("onnxruntime", "openvino", "auto")
 CONTESTANT = HERE / "engine_contestant.py"
-Figures = dict[str, list[float]]
 
 
 def command(engine: str, path: Path, threads: int, what: str) -> list[str]:
@@ -28,34 +27,17 @@ def command(engine: str, path: Path, threads: int, what: str) -> list[str]:
 
 def warm(path: Path, threads: int, rounds: int) -> Figures:
     """Milliseconds of a warm prediction."""
-    servers = {engine: Server(command(engine, path, threads, "serve")) for engine in ENGINES}
-    times: Figures = {engine: [] for engine in ENGINES}
-    for turn in range(rounds):
-        for engine in sorted(servers, reverse=turn % 2 == 0):
-            times[engine].append(servers[engine].time(5))
-    for server in servers.values():
-        server.close()
-    return times
+    return in_turns({engine: Server(command(engine, path, threads, "serve")) for engine in ENGINES}, rounds, 5)
 
 
 def cold(path: Path, threads: int, rounds: int, cache: Path) -> Figures:
     """Milliseconds from the start of a process to the end of its first prediction, with a cache that is full."""
-    times: Figures = {engine: [] for engine in ENGINES}
-    for turn in range(rounds + 1):
-        for engine in sorted(ENGINES, reverse=turn % 2 == 0):
-            start = time.perf_counter()
-            subprocess.run(command(engine, path, threads, "once"), check=True, stdout=subprocess.DEVNULL,
-                           env=os.environ | {"WINDFALL_CACHE": str(cache)})  # fmt: skip
-            if turn:
-                times[engine].append((time.perf_counter() - start) * 1000)
-    return times
+    return starts({engine: command(engine, path, threads, "once") for engine in ENGINES}, rounds, str(cache))[0]
 
 
 def row(title: str, figures: Figures) -> str:
     cells = [f"{statistics.median(figures[engine]):.1f} ms" for engine in ENGINES]
-    for engine in ENGINES[1:]:
-        pairs = zip(figures["onnxruntime"], figures[engine], strict=True)
-        cells.append(f"{statistics.median(first / other for first, other in pairs):.2f}")
+    cells += [f"{ratio(figures['onnxruntime'], figures[engine]):.2f}" for engine in ENGINES[1:]]
     return f"| {title} | {' | '.join(cells)} |"
 
 
