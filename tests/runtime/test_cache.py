@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.runtime import cache
 from windfall.runtime.serialized import SerializedModel
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.programs import Name, Output, Typed, add_input, add_operation, new_program
 from tests.runtime.test_compressed_weights import both, float_sizes, operators
-
 from windfall.spec.proto import MIL_pb2
 
 RNG = np.random.default_rng(0)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.errors import UnsupportedError
 from windfall.runtime.serialize import serialize
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.errors import UnsupportedError
 from windfall.runtime import devices
 from windfall.runtime.devices import COMPUTE_UNITS, DEVICES, GROUPS, UNITS, choose_device, session_providers

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import fill, run_layer
 
 import windfall
+from tests.support import fill, run_layer
 from windfall.graph.rules import CHECKS
 from windfall.runtime.failures import compile_error, layer_of, run_error
 from windfall.spec.proto import Model_pb2

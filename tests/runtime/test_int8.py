@@ -7,6 +7,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 from PIL import Image
+
+import windfall
 from tests.lowering.ml_program.test_states import accumulator
 from tests.programs import (
     DATA_TYPES,
@@ -20,15 +22,13 @@ from tests.programs import (
     set_value,
 )
 from tests.support import fill, layer_spec
-
-import windfall
 from windfall.quantization.activations import calibrating
 from windfall.quantization.activations.calibrating import Plan
 from windfall.quantization.activations.layers import layers
 from windfall.quantization.activations.ranges import LEVELS
 from windfall.runtime import cache
 from windfall.runtime.openvino import has_openvino
-from windfall.runtime.openvino_gaps import first_gap
+from windfall.runtime.openvino.gaps import first_gap
 from windfall.runtime.serialize import serialize
 
 RNG = np.random.default_rng(0)

@@ -8,9 +8,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from tests.programs import Name, Output, Typed, add_input, add_operation, new_program
 
 import windfall
+from tests.programs import Name, Output, Typed, add_input, add_operation, new_program
 from windfall.passes import FIRED, keep_whole_weights
 from windfall.passes.keep_whole_weights import LARGEST_SHIFT
 from windfall.runtime.processor import NARROW, WIDE

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.loading import block, write_model
-from tests.support import fill, layer_spec
 
 import windfall
+from tests.support import fill, layer_spec
 
 
 def calls(work: Callable[[], object]) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 
 RNG = np.random.default_rng(0)
 

@@ -1,7 +1,7 @@
 import numpy as np
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.runtime.serialize import serialize
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.errors import EngineError, UnsupportedError
 from windfall.runtime import cache, choice, choices, onnxruntime, placement
 from windfall.runtime.devices import CPU

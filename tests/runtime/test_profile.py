@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import fill, layer_spec
 
 import windfall
+from tests.support import fill, layer_spec
 from windfall.errors import EngineError
 from windfall.runtime.openvino import has_openvino
 from windfall.runtime.profile import NodeTime, _node_times, layer_times

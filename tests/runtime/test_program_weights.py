@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tests.lowering.ml_program.test_control_flow import TRUTH, loop
-from tests.programs import DATA_TYPES, Name, Output, add_input, add_operation, new_program, set_type
 
 import windfall
+from tests.lowering.ml_program.test_control_flow import TRUTH, loop
+from tests.programs import DATA_TYPES, Name, Output, add_input, add_operation, new_program, set_type
 from windfall.errors import FormatError
 from windfall.runtime import cache
 from windfall.spec.blobfile import BlobWriter

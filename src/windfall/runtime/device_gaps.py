@@ -9,8 +9,8 @@ but for a few operators.
 import onnx
 
 from windfall.runtime.engine import EngineOptions
-from windfall.runtime.openvino_gaps import NodeGap, node_gaps
-from windfall.runtime.openvino_parts import Parts, parts_of
+from windfall.runtime.openvino.gaps import NodeGap, node_gaps
+from windfall.runtime.openvino.parts import Parts, parts_of
 from windfall.runtime.serialized import AFTER, SerializedModel
 from windfall.runtime.values import Values
 

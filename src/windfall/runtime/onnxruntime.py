@@ -18,7 +18,7 @@ from windfall.runtime.states import in_place_states, run_with_state
 from windfall.state import State
 
 if TYPE_CHECKING:
-    from windfall.runtime.openvino_parts import Parts
+    from windfall.runtime.openvino.parts import Parts
 
 # Nothing goes to the terminal: errors are raised, and warnings are about graphs that users did not write.
 _FATAL_ONLY = 4

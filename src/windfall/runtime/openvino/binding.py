@@ -74,3 +74,9 @@ def _no_telemetry() -> Iterator[None]:
     finally:
         if missing:
             del sys.modules[name]
+
+
+@cache
+def has_openvino() -> bool:
+    """Tell whether OpenVINO is installed, without importing it."""
+    return importlib.util.find_spec("openvino") is not None

@@ -9,10 +9,10 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.programs import Input, Output, operator_spec
-from tests.support import layer_spec
 
 import windfall
+from tests.programs import Input, Output, operator_spec
+from tests.support import layer_spec
 from windfall.errors import EngineError
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.runtime.engine import EngineOptions, engine_named

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support import layer_spec
 
 import windfall
-from windfall.runtime import cache, choices, openvino_blobs
+from tests.support import layer_spec
+from windfall.runtime import cache, choices
 from windfall.runtime.engine import EngineOptions
-from windfall.runtime.openvino_binding import core
+from windfall.runtime.openvino import blobs
+from windfall.runtime.openvino.binding import core
 from windfall.runtime.serialized import Origin, SerializedModel
 
 pytest.importorskip("openvino", reason="it is no dependency of other processors")
@@ -55,7 +56,7 @@ def start(path: Path, **options: Any) -> tuple[np.ndarray, Any]:
     return y, model.compiled.program
 
 
-def blobs(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.openvino"))
 
 
@@ -72,7 +73,7 @@ def test_a_later_start_gives_the_same_numbers(folder: Path, path: Path) -> None:
     np.testing.assert_allclose(first, reference(), rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(later, first)
     assert (compiled.memory is None, kept.memory is None) == (True, False)
-    assert len(blobs(folder)) == 1
+    assert len(entries_of(folder)) == 1
     assert kept._compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
@@ -93,7 +94,7 @@ def run_python(code: str) -> str:
 
 def test_openvino_may_be_imported_afterwards() -> None:
     code = (
-        "from windfall.runtime.openvino_binding import binding, core\n"
+        "from windfall.runtime.openvino.binding import binding, core\n"
         "core()\n"
         "import openvino, openvino.properties.hint\n"
         "print(openvino.Tensor is binding().Tensor, openvino.Core().available_devices[:1], core() is core())"
@@ -104,7 +105,7 @@ def test_openvino_may_be_imported_afterwards() -> None:
 def test_openvino_may_be_imported_before() -> None:
     code = (
         "import openvino\n"
-        "from windfall.runtime.openvino_binding import binding\n"
+        "from windfall.runtime.openvino.binding import binding\n"
         "print(openvino.Tensor is binding().Tensor)"
     )
     assert run_python(code) == "True"
@@ -113,9 +114,9 @@ def test_openvino_may_be_imported_before() -> None:
 def test_a_package_that_is_built_otherwise_is_imported_whole() -> None:
     code = (
         "import sys\n"
-        "from windfall.runtime import openvino_binding\n"
-        "openvino_binding.PathFinder = type('None', (), {'find_spec': lambda *_: None})\n"
-        "openvino_binding.core()\n"
+        "from windfall.runtime.openvino import binding\n"
+        "binding.PathFinder = type('None', (), {'find_spec': lambda *_: None})\n"
+        "binding.core()\n"
         "print('openvino' in sys.modules, 'openvino_telemetry' in sys.modules)"
     )
     assert run_python(code) == "True False"
@@ -143,7 +144,7 @@ def flip(place: int) -> Callable[[bytes], bytes]:
 )
 def test_a_damaged_entry_is_made_again(folder: Path, path: Path, damage: Callable[[bytes], bytes]) -> None:
     first, _ = start(path)
-    (entry,) = blobs(folder)
+    (entry,) = entries_of(folder)
     good = entry.read_bytes()
     entry.write_bytes(damage(good))
     y, program = start(path)
@@ -163,7 +164,7 @@ def test_what_openvino_does_not_import_is_made_again(path: Path, monkeypatch: py
         def __getattr__(self, name: str) -> Any:
             return getattr(core(), name)
 
-    monkeypatch.setattr(openvino_blobs, "core", Core)
+    monkeypatch.setattr(blobs, "core", Core)
     y, program = start(path)
     np.testing.assert_array_equal(y, first)
     assert program.memory is None
@@ -171,10 +172,10 @@ def test_what_openvino_does_not_import_is_made_again(path: Path, monkeypatch: py
 
 def test_an_entry_under_the_name_of_another_is_not_taken(folder: Path, path: Path, tmp_path: Path) -> None:
     start(path)
-    (first,) = blobs(folder)
+    (first,) = entries_of(folder)
     other = save(tmp_path / "other.mlmodel", 2)
     start(other)
-    (second,) = (entry for entry in blobs(folder) if entry != first)
+    (second,) = (entry for entry in entries_of(folder) if entry != first)
     second.write_bytes(first.read_bytes())
     np.testing.assert_allclose(start(other)[0], reference(2), rtol=1e-4, atol=1e-4)
 
@@ -185,44 +186,44 @@ def test_a_model_written_over_the_first_is_another_one(folder: Path, path: Path)
     y, program = start(path)
     np.testing.assert_allclose(y, reference(3), rtol=1e-4, atol=1e-3)
     assert program.memory is None
-    assert len(blobs(folder)) == 2
+    assert len(entries_of(folder)) == 2
 
 
 def test_the_processor_the_threads_and_the_release_are_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SerializedModel(b"", {}, None, Origin("a", "/model"))
-    names = {openvino_blobs.blob_name(model, EngineOptions(threads)) for threads in (1, 2)}
-    names.add(openvino_blobs.blob_name(SerializedModel(b"", {}, None, Origin("b", "/model")), EngineOptions(1)))
-    names.add(openvino_blobs.blob_name(model, EngineOptions(1, ranged=True)))
+    names = {blobs.blob_name(model, EngineOptions(threads)) for threads in (1, 2)}
+    names.add(blobs.blob_name(SerializedModel(b"", {}, None, Origin("b", "/model")), EngineOptions(1)))
+    names.add(blobs.blob_name(model, EngineOptions(1, ranged=True)))
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_blobs, "_processor", lambda: ("another",))
-        names.add(openvino_blobs.blob_name(model, EngineOptions(1)))
+        patch.setattr(blobs, "_processor", lambda: ("another",))
+        names.add(blobs.blob_name(model, EngineOptions(1)))
     with monkeypatch.context() as patch:
-        patch.setattr(openvino_blobs, "installed", lambda _: "0")
-        names.add(openvino_blobs.blob_name(model, EngineOptions(1)))
+        patch.setattr(blobs, "installed", lambda _: "0")
+        names.add(blobs.blob_name(model, EngineOptions(1)))
     assert len(names) == 6
     assert None not in names
 
 
 def test_what_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SerializedModel(b"", {}, None, Origin("a", "/model"))
-    assert openvino_blobs.blob_name(SerializedModel(b"", {}, None), EngineOptions(1)) is None
-    assert openvino_blobs.blob_name(model, EngineOptions(1, streams=2)) is None
+    assert blobs.blob_name(SerializedModel(b"", {}, None), EngineOptions(1)) is None
+    assert blobs.blob_name(model, EngineOptions(1, streams=2)) is None
     monkeypatch.setenv(cache.VARIABLE, "off")
-    assert openvino_blobs.blob_name(model, EngineOptions(1)) is None
+    assert blobs.blob_name(model, EngineOptions(1)) is None
 
 
 def test_a_processor_is_told_by_its_name_and_instructions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "processor\t: 0\nmodel name\t: A\nMHz\t\t: 1\nflags\t\t: fpu avx\n\nprocessor\t: 1\nmodel name\t: B\n"
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(openvino_blobs, "_CPUINFO", tmp_path / "cpuinfo")
-    assert openvino_blobs._processor.__wrapped__() == ("model name\t: A", "flags\t\t: fpu avx")
-    monkeypatch.setattr(openvino_blobs, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(blobs, "_CPUINFO", tmp_path / "cpuinfo")
+    assert blobs._processor.__wrapped__() == ("model name\t: A", "flags\t\t: fpu avx")
+    monkeypatch.setattr(blobs, "_CPUINFO", tmp_path / "none")
     monkeypatch.setenv("PROCESSOR_IDENTIFIER", "Family 6")
-    assert openvino_blobs._processor.__wrapped__()[1] == "Family 6"
+    assert blobs._processor.__wrapped__()[1] == "Family 6"
 
 
 def test_too_large_a_blob_is_not_kept(folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_blobs, "LARGEST_BLOB", 5000)
+    monkeypatch.setattr(blobs, "LARGEST_BLOB", 5000)
     np.testing.assert_allclose(start(path)[0], reference(), rtol=1e-4, atol=1e-4)
     assert [entry.suffix for entry in folder.iterdir()] == [".onnx"]
 
@@ -262,7 +263,7 @@ def test_a_full_disk_does_no_harm(folder: Path, path: Path, monkeypatch: pytest.
         np.testing.assert_allclose(start(path)[0], reference(), rtol=1e-4, atol=1e-4)
     assert [entry.suffix for entry in folder.iterdir()] == [".onnx"]
     start(path)
-    assert len(blobs(folder)) == 1
+    assert len(entries_of(folder)) == 1
 
 
 def test_what_is_mapped_lives_as_long_as_the_program(folder: Path, path: Path) -> None:
@@ -271,7 +272,7 @@ def test_what_is_mapped_lives_as_long_as_the_program(folder: Path, path: Path) -
     model.predict({"x0": X})
     program: Any = model.compiled.program
     assert program.memory is not None
-    (entry,) = blobs(folder)
+    (entry,) = entries_of(folder)
     entry.unlink()
     path.unlink()
     gc.collect()
@@ -286,7 +287,7 @@ def test_nothing_is_kept_where_onnx_runtime_is_faster(
     monkeypatch.setattr("windfall.runtime.choice.LEAST_WORK", 1)
     monkeypatch.setattr("windfall.runtime.choice.best_times", lambda *_: {"onnxruntime": seconds, "openvino": 1.0})
     results = [start(path, engine="auto") for _ in range(2)]
-    assert len(blobs(folder)) == count
+    assert len(entries_of(folder)) == count
     assert (getattr(results[1][1], "memory", None) is not None) == bool(count)
     np.testing.assert_array_equal(results[0][0], results[1][0])
 
@@ -306,7 +307,7 @@ def test_all_sizes_at_once(folder: Path, tmp_path: Path) -> None:
     for first, later in zip(*results, strict=True):
         np.testing.assert_array_equal(first, later)
     np.testing.assert_allclose(results[0][0], reference(), rtol=1e-4, atol=1e-4)
-    assert blobs(folder)
+    assert entries_of(folder)
 
 
 def test_8_bit_arithmetic(folder: Path, path: Path) -> None:
@@ -315,7 +316,7 @@ def test_8_bit_arithmetic(folder: Path, path: Path) -> None:
     np.testing.assert_array_equal(later, first)
     assert program.memory is not None
     assert np.abs(first - reference()).max() > 1e-3  # it was quantized
-    assert len(blobs(folder)) == 1
+    assert len(entries_of(folder)) == 1
 
 
 def test_look_ups_that_numpy_checks(folder: Path, tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_look_ups_that_numpy_checks(folder: Path, tmp_path: Path) -> None:
             model.predict({"x0": x + 5})
     np.testing.assert_array_equal(results[0].reshape(12, 30), table)
     np.testing.assert_array_equal(results[1], results[0])
-    assert (b'"is_all": false' in blobs(folder)[0].read_bytes()) is True
+    assert (b'"is_all": false' in entries_of(folder)[0].read_bytes()) is True
 
 
 def test_processes_that_start_at_once(folder: Path, path: Path, tmp_path: Path) -> None:
@@ -352,5 +353,5 @@ def test_processes_that_start_at_once(folder: Path, path: Path, tmp_path: Path) 
     assert [process.wait() for process in running] == [0, 0, 0]
     for output in outputs:
         np.testing.assert_array_equal(np.load(output), first)
-    assert len(blobs(folder)) == 1
+    assert len(entries_of(folder)) == 1
     assert not list(folder.glob(".*"))

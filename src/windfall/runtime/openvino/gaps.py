@@ -89,7 +89,7 @@ def gaps(
     Args:
         model: The graph.
         ranged: Whether sizes that are known only at run time are no gap.
-        checked: The inputs that are indices and that are checked before each run; see ``openvino_indices.py``.
+        checked: The inputs that are indices and that are checked before each run; see ``indices.py``.
         gap: Tells it of a node, where that is not ``node_gaps``.
     """
     values = Values(model.graph, checked)

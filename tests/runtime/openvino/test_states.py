@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.lowering.ml_program.test_states import accumulator, add_state
-from tests.programs import Name, Output, add_input, add_operation, new_program
 
 import windfall
+from tests.lowering.ml_program.test_states import accumulator, add_state
+from tests.programs import Name, Output, add_input, add_operation, new_program
 from windfall.errors import EngineError
 from windfall.runtime.samples import sample_feeds, sample_state
 from windfall.spec.proto import FeatureTypes_pb2

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from windfall.runtime.engine import EngineOptions, EngineProgram
 from windfall.runtime.onnxruntime import OnnxRuntime
-from windfall.runtime.openvino_gaps import NodeGap, first_gap, node_gaps
-from windfall.runtime.openvino_indices import Indices, take_indices
-from windfall.runtime.openvino_tail import Tail, take_tail
+from windfall.runtime.openvino.gaps import NodeGap, first_gap, node_gaps
+from windfall.runtime.openvino.indices import Indices, take_indices
+from windfall.runtime.openvino.tail import Tail, take_tail
 from windfall.runtime.serialized import SerializedModel
 
 Feeds = Mapping[str, NDArray[Any]]

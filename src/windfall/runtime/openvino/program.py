@@ -1,12 +1,11 @@
 """The OpenVINO engine: faster than ONNX Runtime for many networks on x86-64, and for fewer kinds of graphs.
 
-What it does not take, or computes differently, stands in ``openvino_gaps.py``.
+What it does not take, or computes differently, stands in ``gaps.py``.
 """
 
 import threading
 from collections.abc import Mapping
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from windfall.errors import EngineError
 from windfall.runtime.engine import EngineOptions, EngineProgram, available_cores
 from windfall.runtime.failures import openvino_reason
-from windfall.runtime.openvino_binding import binding, core
-from windfall.runtime.openvino_blobs import Blob, blob_name, keep_blob, kept_blob
+from windfall.runtime.openvino.binding import binding, core
+from windfall.runtime.openvino.blobs import Blob, blob_name, keep_blob, kept_blob
 from windfall.runtime.serialized import SerializedModel
 from windfall.runtime.states import with_other_buffers
 from windfall.state import State
@@ -24,9 +23,7 @@ from windfall.state import State
 if TYPE_CHECKING:
     import onnx
 
-    from windfall.runtime.openvino_parts import Parts
-
-__all__ = ["OpenVino", "OpenVinoProgram", "core", "has_openvino"]
+    from windfall.runtime.openvino.parts import Parts
 
 _SETTINGS: Mapping[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -45,12 +42,6 @@ _ADDRESS = "*/_ORT_MEM_ADDR_/*"
 
 Source: ``kTensorProtoMemoryAddressTag`` in onnxruntime's ``tensorprotoutils.h``; OpenVINO's ONNX frontend knows it.
 """
-
-
-@cache
-def has_openvino() -> bool:
-    """Tell whether OpenVINO is installed, without importing it."""
-    return find_spec("openvino") is not None
 
 
 class OpenVino:
@@ -73,7 +64,7 @@ class OpenVino:
         """Compile a graph with further properties of OpenVINO."""
         import onnx
 
-        from windfall.runtime.openvino_parts import parts_of  # it needs onnx
+        from windfall.runtime.openvino.parts import parts_of  # it needs onnx
 
         proto = onnx.ModelProto.FromString(model.proto)
         parts = parts_of(proto, model, options)
@@ -107,7 +98,7 @@ def _of_blob(blob: Blob, model: SerializedModel, options: EngineOptions) -> "Ope
     if not blob.is_all:
         import onnx
 
-        from windfall.runtime.openvino_parts import parts_of
+        from windfall.runtime.openvino.parts import parts_of
 
         parts = parts_of(onnx.ModelProto.FromString(model.proto), model, options)
     program = OpenVinoProgram(blob.compiled, blob.inputs, blob.outputs, "CPU", parts)

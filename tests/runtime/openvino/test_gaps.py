@@ -11,15 +11,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from PIL import Image
-from tests.support import layer_spec
 
 import windfall
+from tests.support import layer_spec
 from windfall.errors import EngineError
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.lowering.neural_network.layers import LOWERINGS
 from windfall.runtime.engine import EngineOptions, engine_named
 from windfall.runtime.failures import openvino_reason
-from windfall.runtime.openvino_gaps import CONDITIONS, OPERATORS, REASONS
+from windfall.runtime.openvino.gaps import CONDITIONS, OPERATORS, REASONS
 from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 

@@ -30,7 +30,7 @@ from windfall.errors import WindfallError
 from windfall.runtime.cache import FORMS, LARGEST, LONGEST_ABOUT, OPENVINO, CompileCache, cache_folder
 from windfall.runtime.choices import installed
 from windfall.runtime.engine import EngineOptions, available_cores
-from windfall.runtime.openvino_binding import binding, core
+from windfall.runtime.openvino.binding import binding, core
 from windfall.runtime.serialized import SerializedModel
 
 FORM = FORMS[OPENVINO]
