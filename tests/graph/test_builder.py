@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from windfall.graph.builder import LARGEST_GRAPH, LARGEST_TENSOR, GraphBuilder, ShapeError, build_model, shape
+from windfall.graph.builder import LARGEST_GRAPH, LARGEST_TENSOR, GraphBuilder, build_model
+from windfall.graph.shapes import ShapeError, shape
 
 F32 = ir.DataType.FLOAT
 

@@ -147,7 +147,7 @@ class LayerGraph:
 
     def shape(self, value: "ir.Value") -> tuple[int | None, ...]:
         """Return a value's shape, None for sizes that are known only at run time."""
-        from windfall.graph.builder import shape
+        from windfall.graph.shapes import shape
 
         return shape(value)
 

@@ -12,7 +12,8 @@ from windfall.custom.customs import title
 from windfall.custom.layers import Arrays, CustomLayer, LayerGraph, Shape, overrides
 from windfall.custom.parameters import read_parameters
 from windfall.errors import FeatureError, FormatError
-from windfall.graph.builder import GraphBuilder, shape
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import shape
 from windfall.lowering.neural_network.context import LayerContext
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.weights import decode, encoding

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from windfall.graph.attributes import attribute
 from windfall.graph.inference import infer
 from windfall.graph.limits import LARGEST_GRAPH, LARGEST_TENSOR
+from windfall.graph.shapes import ShapeError, elements, itemsize, resolve, shape, small_constant, string_tensor
 
 OPSET = 21
 """The version of ONNX's default domain: the newest that ONNX Runtime and OpenVINO both take in full."""
@@ -21,15 +22,6 @@ CUSTOM = "windfall.custom"
 """The domain of nodes that no engine computes: the graph is cut there."""
 OPSETS = {"": OPSET, ML: 5}
 """The versions of all domains. Before 5 of ``ai.onnx.ml``, ensembles of trees give float32 alone."""
-
-_LARGEST_FOLDED = 64
-
-Dim = int | None
-"""One size of a shape; None where it is known only at run time."""
-
-
-class ShapeError(ValueError):
-    """A node's inputs do not fit each other, or its output would be too large."""
 
 
 class GraphBuilder:
@@ -272,7 +264,7 @@ class GraphBuilder:
             return
         dims = shape(value)
         count = math.prod(1 if dim is None else dim for dim in dims)
-        needs = int(count * _itemsize(value.dtype))
+        needs = int(count * itemsize(value.dtype))
         if any(dim is not None and dim < 0 for dim in dims):
             raise ShapeError(f"a tensor would have the shape {list(dims)}, no size may be below 0")
         if needs > LARGEST_TENSOR:
@@ -299,16 +291,16 @@ class GraphBuilder:
         vectors = [self._vector(part) for part in parts]
         if all(vector.const_value is not None for vector in vectors):
             target = np.concatenate([vector.const_value.numpy() for vector in vectors])  # type: ignore[union-attr]
-            target = _resolve(target.astype(np.int64), shape(value))
+            target = resolve(target.astype(np.int64), shape(value))
             if tuple(target) == shape(value):
                 return value
-            known = _small_constant(value)
+            known = small_constant(value)
             if known is not None:
                 return self.constant(known.reshape(target), "reshaped")
             return self.op("Reshape", value, self.constant(target, "shape"), allowzero=1)
         reshaped = self.op("Reshape", value, self.op("Concat", *vectors, axis=0), allowzero=1)
         # Inference follows constants alone, and would lose the sizes that are known.
-        reshaped.shape = ir.Shape([dim for vector in vectors for dim in _elements(vector)])
+        reshaped.shape = ir.Shape([dim for vector in vectors for dim in elements(vector)])
         return reshaped
 
     def _vector(self, part: int | Sequence[int] | ir.Value) -> ir.Value:
@@ -357,78 +349,6 @@ class GraphBuilder:
         self._planes[restored] = value
         self._leads[restored] = lead
         return restored
-
-
-def _small_constant(value: ir.Value) -> NDArray[Any] | None:
-    """Return a known value so small that it may be a size, which must stay known for shapes to be; else None."""
-    tensor = value.const_value
-    if tensor is None or tensor.size > _LARGEST_FOLDED or tensor.dtype == ir.DataType.STRING:
-        return None
-    return tensor.numpy()
-
-
-def string_tensor(array: NDArray[Any]) -> ir.StringTensor:
-    """Return an array of texts as a tensor.
-
-    Raises:
-        ShapeError: A text has half a character, which no tensor can hold.
-    """
-    try:
-        return ir.StringTensor([str(text).encode() for text in array.ravel()], shape=ir.Shape(array.shape))
-    except UnicodeEncodeError as error:
-        raise ShapeError("a text holds half a character, which has no UTF-8") from error
-
-
-def common_shape(one: ir.Shape | None, other: ir.Shape | None) -> ir.Shape | None:
-    """Return what holds for both of two shapes: None for sizes that differ, None for the whole if the ranks do."""
-    if one is None or other is None or len(one) != len(other):
-        return None
-    return ir.Shape([a if a == b else None for a, b in zip(one, other, strict=True)])
-
-
-def shape(value: ir.Value) -> tuple[Dim, ...]:
-    """Return a value's shape with None for sizes that are known only at run time.
-
-    Raises:
-        ShapeError: Not even the rank is known.
-    """
-    if value.shape is None:
-        raise ShapeError(f"the rank of {value.name!r} is known only at run time")
-    return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-
-
-def _itemsize(dtype: ir.DataType | None) -> float:
-    if dtype == ir.DataType.STRING:
-        return 8  # of the reference; how long each string is shows only at run time
-    return 4 if dtype is None else dtype.itemsize
-
-
-def _elements(vector: ir.Value) -> Sequence[int | ir.SymbolicDim]:
-    """Return what is known of a shape that is given by an int64 vector."""
-    if vector.const_value is not None:
-        return [size if size >= 0 else ir.SymbolicDim(None) for size in vector.const_value.numpy().tolist()]
-    node = vector.producer()
-    if node is not None and node.op_type == "Shape" and node.inputs[0] is not None and node.inputs[0].shape is not None:
-        bounds = node.attributes
-        start = bounds["start"].as_int() if "start" in bounds else 0
-        return node.inputs[0].shape[start : bounds["end"].as_int() if "end" in bounds else None]
-    length = shape(vector)[0]
-    if length is None:
-        raise ShapeError(f"the length of the shape {vector.name!r} is known only at run time")
-    return [ir.SymbolicDim(None)] * length
-
-
-def _resolve(target: NDArray[np.int64], dims: tuple[Dim, ...]) -> NDArray[np.int64]:
-    """Check that a shape holds as many elements as another, and work out its -1, where all sizes are known."""
-    if None in dims:
-        return target
-    count = math.prod(dims)  # type: ignore[arg-type]
-    rest = math.prod(int(size) for size in target if size != -1)
-    free = int(np.count_nonzero(target < 0))
-    fits = rest == count if free == 0 else free == 1 and rest > 0 and count % rest == 0
-    if not fits:
-        raise ShapeError(f"a tensor of shape {list(dims)} cannot be reshaped to {target.tolist()}")
-    return np.where(target == -1, count // max(rest, 1), target)
 
 
 def build_model(graph: ir.Graph) -> ir.Model:

@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike
 
-from windfall.graph.builder import Dim, GraphBuilder, shape
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import Dim, shape
 
 Value = ir.Value
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import GraphBuilder, shape
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import shape
 from windfall.lowering.context import GraphContext, Value
 from windfall.lowering.recurrence import Activation, fused_attributes
 

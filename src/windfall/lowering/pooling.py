@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.context import GraphContext, Value
 from windfall.lowering.windows import Sizes, Window, onnx_pads, padded_same
 

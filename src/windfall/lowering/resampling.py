@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.context import GraphContext, Value
 
 HALF_PIXEL = "half_pixel"

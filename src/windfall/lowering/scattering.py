@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.context import GraphContext, Value
 
 _Mode = Callable[[GraphContext, Value, Value, Value, int], Value]

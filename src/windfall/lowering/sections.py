@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.context import GraphContext, Value
 
 # ONNX takes an index beyond the axis for its end, or below it for the place before its start.

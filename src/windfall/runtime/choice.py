@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import EngineError
+from windfall.runtime.agreement import agree
 from windfall.runtime.choices import Choice, choice_key, remember, remembered
 from windfall.runtime.devices import choose_device, report_unusable
 from windfall.runtime.engine import Engine, EngineOptions, EngineProgram
@@ -45,8 +45,6 @@ _PAUSE = 0.02
 """Seconds before each turn, in which the threads of the other engine go to sleep."""
 _GAIN = 1.05
 """How many times as fast OpenVINO must be: it starts more slowly where its graph is not kept, and needs more memory."""
-_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
-"""How far the two results may differ, of each element and of the largest one."""
 
 _FEW = 64
 """Constants of so many numbers are taken for sizes, axes and the like, which a graph computes otherwise without."""
@@ -249,15 +247,3 @@ def _seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def agree(one: list[NDArray[Any]], other: list[NDArray[Any]]) -> bool:
-    """Tell whether two results are the same but for what float32 rounds."""
-    return len(one) == len(other) and all(map(_close, one, other))
-
-
-def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    if one.dtype.kind != "f":
-        return one.shape == other.shape
-    largest = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
-    return one.shape == other.shape and np.allclose(one, other, _RELATIVE, _ABSOLUTE * largest, equal_nan=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from windfall.description.features import SizeRange
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.shapes.allowed import Allowed, Dims, read_allowed, write_allowed
 from windfall.shapes.probing import Probe, Prober, Shape
 from windfall.shapes.sampling import combinations, growing

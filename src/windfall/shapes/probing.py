@@ -13,7 +13,8 @@ from windfall.errors import FormatError, UnsupportedError
 from windfall.features.binding import Binder, image_channels
 from windfall.features.networks import NetworkBinder
 from windfall.features.programs import ProgramBinder
-from windfall.graph.builder import Dim, GraphBuilder, ShapeError
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import Dim, ShapeError
 from windfall.lowering.gaps import refuse, unsupported
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import OperationContext

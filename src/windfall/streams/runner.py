@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import WindfallError
-from windfall.runtime.choice import agree
+from windfall.runtime.agreement import agree
 from windfall.streams.items import ItemReader
 from windfall.streams.programs import Feeds, Key, runs_on_processor, shapes_of
 from windfall.streams.settings import Outcome, Settings

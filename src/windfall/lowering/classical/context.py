@@ -9,7 +9,8 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from windfall.errors import LoweringError
-from windfall.graph.builder import ML, GraphBuilder, string_tensor
+from windfall.graph.builder import ML, GraphBuilder
+from windfall.graph.shapes import string_tensor
 from windfall.lowering.classical.forms import Column, Entries, Form, Forms, Items, Labels, Scores, Tensor
 from windfall.lowering.classical.outputs import as_declared
 from windfall.lowering.context import GraphContext, Value

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from windfall.errors import WindfallError
-from windfall.graph.builder import ShapeError
+from windfall.graph.shapes import ShapeError
 from windfall.lowering.classical import (
     encoding,
     identity,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from windfall.graph.builder import common_shape
 from windfall.graph.limits import MOST_ITERATIONS
+from windfall.graph.shapes import common_shape
 from windfall.lowering.limits import within_limit
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import OperationContext, Value

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import Ints, OperationContext, Value
 from windfall.lowering.ml_program.sliding import along_axes, check_fits, check_pad_type, edges_of, spatial
 from windfall.lowering.windows import (

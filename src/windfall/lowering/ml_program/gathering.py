@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import OperationContext, Value
 
 _INDEX_TYPES = (ir.DataType.INT32, ir.DataType.INT64)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import Ints, OperationContext, Value
 from windfall.lowering.normalization import (
     divided_by_length,

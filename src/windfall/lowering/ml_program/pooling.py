@@ -6,7 +6,7 @@ Source: ``pool.py`` among coremltools' operator definitions, and ``spatial_dimen
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import Ints, OperationContext, Value
 from windfall.lowering.ml_program.sliding import along_axes, check_fits, check_pad_type, edges_of, spatial
 from windfall.lowering.pooling import Padding, l2, maximum, may_be_empty, mean, needs_sizes, rounded_up

@@ -11,7 +11,8 @@ from typing import Any
 import onnx_ir as ir
 
 from windfall.errors import FormatError, UnsupportedError
-from windfall.graph.builder import GraphBuilder, ShapeError, build_model
+from windfall.graph.builder import GraphBuilder, build_model
+from windfall.graph.shapes import ShapeError
 from windfall.lowering.ml_program.inputs import add_inputs, lower_output
 from windfall.lowering.ml_program.operators import LOWERINGS, NOT_LOWERED
 from windfall.lowering.ml_program.scope import Scope

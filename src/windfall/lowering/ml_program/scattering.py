@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import OperationContext, Value
 from windfall.lowering.ml_program.gathering import check_same, points, validated
 from windfall.lowering.scattering import MODES, part_numbers, scatter_parts, scatter_rows

@@ -9,8 +9,9 @@ from typing import Any
 import onnx_ir as ir
 
 from windfall.errors import FormatError
-from windfall.graph.builder import GraphBuilder, ShapeError, shape
+from windfall.graph.builder import GraphBuilder
 from windfall.graph.limits import LARGEST_TENSOR
+from windfall.graph.shapes import ShapeError, shape
 from windfall.lowering.ml_program.arguments import Entry
 from windfall.lowering.ml_program.constants import Constant
 from windfall.lowering.ml_program.context import OperationContext

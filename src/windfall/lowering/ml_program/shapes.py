@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import Array, Ints, OperationContext, Value
 from windfall.lowering.ml_program.types import tensor_type
 

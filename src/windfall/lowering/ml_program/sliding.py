@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.ml_program.context import Ints, OperationContext, Value
 from windfall.lowering.windows import LARGEST, Edge, Window
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import onnx_ir as ir
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.spec.proto import MIL_pb2
 
 GRAPH_TYPES: Mapping[int, ir.DataType] = {

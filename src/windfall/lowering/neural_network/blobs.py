@@ -6,7 +6,8 @@ from typing import Any
 import onnx_ir as ir
 
 from windfall.errors import FormatError
-from windfall.graph.builder import GraphBuilder, ShapeError, shape
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import ShapeError, shape
 from windfall.lowering.neural_network.context import LayerContext
 from windfall.lowering.neural_network.control_flow import FLAGS, lower_rest, stops
 from windfall.lowering.neural_network.images import lower_image_input, lower_image_output

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from windfall.graph.builder import GraphBuilder, common_shape
+from windfall.graph.builder import GraphBuilder
 from windfall.graph.limits import MOST_ITERATIONS
+from windfall.graph.shapes import common_shape
 from windfall.lowering.limits import within_limit
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.spec.networks import nested_networks

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from windfall.custom.customs import at_work
 from windfall.errors import FeatureError, UnsupportedError
-from windfall.graph.builder import CUSTOM, ShapeError
+from windfall.graph.builder import CUSTOM
+from windfall.graph.shapes import ShapeError
 from windfall.lowering.neural_network.context import LayerContext, Value
 
 

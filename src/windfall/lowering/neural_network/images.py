@@ -11,7 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from windfall.errors import FormatError
-from windfall.graph.builder import GraphBuilder, shape
+from windfall.graph.builder import GraphBuilder
+from windfall.graph.shapes import shape
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.proto import FeatureTypes_pb2, NeuralNetwork_pb2
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.indices import known_numbers
 from windfall.lowering.neural_network.axes import vector
 from windfall.lowering.neural_network.context import LayerContext, Value

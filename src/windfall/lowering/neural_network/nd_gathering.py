@@ -6,7 +6,7 @@ end. An index beyond its axis makes the prediction fail.
 
 from collections.abc import Sequence
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.neural_network.axes import one_axis, whole
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.scattering import MODES, part_numbers, scatter_parts, scatter_rows

@@ -6,7 +6,7 @@ Source: ``PaddingLayerParams`` and ``CropLayerParams`` in NeuralNetwork.proto.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
 from windfall.lowering.neural_network.windows import Pair, borders, pair

@@ -6,7 +6,7 @@ Source: ``PoolingLayerParams`` in NeuralNetwork.proto.
 from collections.abc import Callable, Sequence
 
 from windfall.errors import LoweringError
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.neural_network.views import on_planes
 from windfall.lowering.neural_network.windows import borders, check_fits, pair, same_padding

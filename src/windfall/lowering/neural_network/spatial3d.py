@@ -6,7 +6,7 @@ Source: ``Convolution3DLayerParams``, ``Pooling3DLayerParams``, ``GlobalPooling3
 from collections.abc import Sequence
 from typing import Any
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.neural_network.context import LayerContext, Value
 from windfall.lowering.pooling import Padding, maximum, mean
 from windfall.lowering.windows import LARGEST, Window, cut, cut_attributes, onnx_pads, same_attributes

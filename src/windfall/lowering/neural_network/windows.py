@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from windfall.graph.builder import Dim
+from windfall.graph.shapes import Dim
 from windfall.lowering.neural_network.context import LayerContext
 from windfall.lowering.windows import LARGEST, Window, same_attributes
 
