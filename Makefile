@@ -11,6 +11,7 @@ endif
 VENV ?= .venv
 CONFORMANCE_VENV ?= .venv-conformance
 BENCH_VENV ?= .venv-bench
+PEERS_VENV ?= .venv-peers
 # Parts of coremltools' own tests: what `make test` runs as a whole, and what is too long for that.
 WHOLE = coremltools.test.neural_network coremltools.test.api coremltools.test.modelpackage coremltools.test.pipeline
 CLASSICAL = coremltools.test.sklearn_tests coremltools.test.xgboost_tests
@@ -59,8 +60,9 @@ docs: $(VENV)/.develop ## Generate the reference pages and build docs/_build/htm
 	$(PY) scripts/generate_docs.py
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(VENV)/.develop $(BENCH_VENV)/.ready ## Measure: latency, loading, memory, states, classical models
+bench: $(VENV)/.develop $(BENCH_VENV)/.ready $(PEERS_VENV)/.ready ## Measure: latency, loading, memory, states, classical models
 	$(PY) benchmarks/latency.py $(ARGS)
+	$(PY) benchmarks/performance.py --peers $(PEERS_VENV)/$(BIN)/python
 	$(PY) benchmarks/engines.py
 	$(PY) benchmarks/loading.py
 	$(PY) benchmarks/states.py
@@ -82,7 +84,7 @@ build: $(VENV)/.develop ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(CONFORMANCE_VENV) $(BENCH_VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CONFORMANCE_VENV) $(BENCH_VENV) $(PEERS_VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.runtime: pyproject.toml
 	@echo "setting up $(VENV)"
@@ -106,4 +108,10 @@ $(BENCH_VENV)/.ready: pyproject.toml requirements/benchmarks.txt
 	@echo "setting up $(BENCH_VENV)"
 	@$(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/$(BIN)/python $(PIP) --requirement requirements/benchmarks.txt --editable .
+	@touch $@
+
+$(PEERS_VENV)/.ready: requirements/peers.txt
+	@echo "setting up $(PEERS_VENV); PyTorch is large, this takes a few minutes"
+	@$(PYTHON) -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/$(BIN)/python $(PIP) --requirement requirements/peers.txt
 	@touch $@

@@ -3,6 +3,7 @@
 import os
 import statistics
 import subprocess
+import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
@@ -14,14 +15,22 @@ Name = TypeVar("Name", bound=Hashable)
 class Server:
     """A contestant that stays warm; ``about`` is the first line that it printed.
 
-    It answers a line ``N`` with the median milliseconds of N predictions: see ``serve`` in ``contestant.py``.
+    It answers a line ``N`` with the median milliseconds of N predictions: see ``serve`` in ``contestant.py``. One that
+    is not ready after ``patience`` seconds is stopped.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str] | None = None, patience: float = 600
+    ) -> None:
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.about = self._answer().strip()
+        waiting = threading.Timer(patience, self.process.kill)
+        waiting.start()
+        try:
+            self.about = self._answer().strip()
+        finally:
+            waiting.cancel()
 
     def _answer(self) -> str:
         assert self.process.stdout is not None

@@ -38,6 +38,8 @@ def to_numbers(value: Any, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     Raises:
         FeatureError: The value holds no numbers, or numbers that an integer type cannot hold.
     """
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+        return value
     what = type(value).__name__
     try:
         if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, without importing torch
