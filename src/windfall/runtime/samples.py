@@ -12,6 +12,9 @@ from windfall.state import State
 if TYPE_CHECKING:
     import onnx
 
+_DRAWN = 65_537
+"""Random numbers that are drawn at most, again and again; a prime, so that they are others in each row."""
+
 
 def sample_feeds(graph: "onnx.GraphProto") -> dict[str, NDArray[Any]] | None:
     """Return a value for each input of a graph: random numbers of 0 to 1; zeros for whole numbers, maybe indices.
@@ -28,7 +31,12 @@ def sample_feeds(graph: "onnx.GraphProto") -> dict[str, NDArray[Any]] | None:
         if dtype is None or 0 in dims:
             return None
         zeros: NDArray[Any] = np.zeros(dims, dtype)
-        feeds[value.name] = random.random(dims).astype(dtype) if zeros.dtype.kind == "f" else zeros
+        if zeros.dtype.kind == "f":
+            # To draw all of a large input would take longer than some predictions.
+            numbers = random.random(min(zeros.size, _DRAWN), np.float32)
+            feeds[value.name] = np.resize(numbers, dims).astype(dtype, copy=False)
+        else:
+            feeds[value.name] = zeros
     return feeds
 
 
