@@ -22,7 +22,7 @@ def sample_feeds(graph: "onnx.GraphProto") -> dict[str, NDArray[Any]] | None:
     Returns:
         None where an input has a size that is known only at run time, or is not of numbers.
     """
-    feeds = {}
+    feeds: dict[str, NDArray[Any]] = {}
     random = np.random.default_rng(0)
     for value in graph.input:
         tensor = value.type.tensor_type
