@@ -442,7 +442,7 @@ def test_a_model_with_states_is_refused():
 )
 def test_ways_are_measured_where_a_batch_is_long_enough_for_it(length, elapsed, is_long):
     model = image_network()
-    model._batching.compile_seconds = 2.0
+    model._compile_seconds = 2.0
     batch = running._Batch(model, iter(range(length)) if length >= 0 else (one for one in ()), Settings())
     assert batch._is_long(elapsed, each=1.0) == is_long
 
@@ -451,7 +451,7 @@ def test_ways_are_measured_where_a_batch_is_long_enough_for_it(length, elapsed, 
 def test_on_a_graphics_card_less_is_long_enough(monkeypatch, length, is_long):
     monkeypatch.setattr(running.Runner, "is_cpu", False)
     model = image_network()
-    model._batching.compile_seconds = 20.0
+    model._compile_seconds = 20.0
     batch = running._Batch(model, iter(range(length)), Settings())
     assert batch._is_long(0.1, each=1 / 24) == is_long
 

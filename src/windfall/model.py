@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
-from windfall.batches import predict_batch
 from windfall.compiled import CompiledModel
 from windfall.custom.customs import Customs
 from windfall.custom.registry import Classes
@@ -18,7 +17,6 @@ from windfall.errors import FeatureError, FormatError
 from windfall.features.binding import Binder
 from windfall.features.networks import NetworkBinder
 from windfall.features.programs import ProgramBinder
-from windfall.features.rows import RowBinder
 from windfall.flexible import Flexible, compile_listed, most_programs
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, EngineProgram, Program, engine_named
@@ -34,8 +32,6 @@ from windfall.spec.proto import NEURAL_NETWORK_TYPES
 from windfall.spec.rowforms import MANY
 from windfall.spec.writing import write_file
 from windfall.state import State
-from windfall.streams import Settings
-from windfall.streams.programs import Batching
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,13 +40,22 @@ if TYPE_CHECKING:
     from windfall.description import ModelDescription
     from windfall.lowering import InputShapes
     from windfall.quantization.activations.arithmetic import Int8
+    from windfall.streams.programs import Batching
 
 Key = tuple[tuple[tuple[str, tuple[int | str, ...]], ...], tuple[str, ...] | None]
 """The shapes and the outputs that a program is for."""
+
+
+def _row_binder(file: ModelFile, function: str) -> Binder:
+    from windfall.features.rows import RowBinder  # networks start without it
+
+    return RowBinder(file, function)
+
+
 _BINDERS: Mapping[str | None, Callable[[ModelFile, str], Binder]] = {
     **dict.fromkeys(NEURAL_NETWORK_TYPES, NetworkBinder),
     "mlProgram": ProgramBinder,
-    **dict.fromkeys((*CLASSICAL, *PIPELINES), RowBinder),
+    **dict.fromkeys((*CLASSICAL, *PIPELINES), _row_binder),
 }
 
 
@@ -73,7 +78,7 @@ class Model:
         self._options = options
         self._engine = engine
         self._programs: OrderedDict[Key, CompiledModel] = OrderedDict()
-        self._batching = Batching()
+        self._compile_seconds = 0.0
         self._flexible = Flexible()
         self._int8: Int8 | None = None
         self._lock = threading.Lock()
@@ -218,7 +223,16 @@ class Model:
             UnsupportedError: The model has parts that cannot be run; the error names all of them.
             FormatError: A part of the model breaks a rule of the specification.
         """
+        from windfall.batches import predict_batch  # what is not needed for one prediction starts sooner without it
+        from windfall.streams.settings import Settings
+
         return predict_batch(self, inputs, Settings(streams, on_error, fit))
+
+    @cached_property
+    def _batching(self) -> "Batching":
+        from windfall.streams.programs import Batching  # as above
+
+        return Batching()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a file or a package; it appears there whole or not at all.
@@ -254,7 +268,6 @@ class Model:
                 vars(other).pop(name, None)
         other._file = file
         other._programs = OrderedDict()
-        other._batching = Batching()
         other._flexible = Flexible()
         other._int8 = None if self._int8 is None else self._int8.anew()
         other._lock = threading.Lock()
@@ -308,7 +321,7 @@ class Model:
             if key not in self._programs:
                 start = time.perf_counter()
                 self._keep(key, self._compile(shapes, outputs))
-                self._batching.compile_seconds = time.perf_counter() - start
+                self._compile_seconds = time.perf_counter() - start
             self._programs.move_to_end(key)
             return self._programs[key]
 

@@ -16,6 +16,7 @@ from tests.support import layer_spec
 from windfall.errors import EngineError, UnsupportedError
 from windfall.runtime import cache, choice, choices, openvino
 from windfall.runtime.choices import Choice
+from windfall.runtime.openvino import program
 from windfall.runtime.work import multiplications
 
 pytestmark = pytest.mark.skipif(not openvino.has_openvino(), reason="there is one engine alone")
@@ -181,7 +182,7 @@ def test_other_threads_are_another_choice(timed: Any, path: Path, folder: Path) 
 def test_an_engine_that_gives_other_numbers_is_not_taken(
     timed: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino.OpenVinoProgram, "run", lambda *_: [np.zeros((1, 8, 38, 38), np.float32)])
+    monkeypatch.setattr(program.OpenVinoProgram, "run", lambda *_: [np.zeros((1, 8, 38, 38), np.float32)])
     assert run(path).choice == Choice("onnxruntime", "OpenVINO gives other numbers", {})
     assert timed["count"] == 0
 
@@ -249,5 +250,5 @@ def test_an_openvino_that_cannot_run_is_not_taken(timed: Any, path: Path, monkey
     def fail(*_: Any) -> None:
         raise EngineError("OpenVINO failed: no memory")
 
-    monkeypatch.setattr(openvino.OpenVinoProgram, "run", fail)
+    monkeypatch.setattr(program.OpenVinoProgram, "run", fail)
     assert run(path).choice == Choice("onnxruntime", "OpenVINO failed: no memory", {})

@@ -59,7 +59,7 @@ class Preferred:
 
     def compile(self, model: SerializedModel, options: EngineOptions) -> EngineProgram:
         """See ``Engine.compile``."""
-        from windfall.runtime.openvino import OpenVino
+        from windfall.runtime.openvino.program import OpenVino
 
         device = choose_device(options.compute_units, options.device, "openvino")
         keys = [device.key, "CPU"] if device.engine == "openvino" else ["CPU"]
@@ -209,7 +209,7 @@ def _compiled(model: SerializedModel, options: EngineOptions) -> tuple[dict[str,
     """Compile with both engines at once, as neither keeps many cores busy; returns why OpenVINO's is missing, too."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from windfall.runtime.openvino import OpenVino
+    from windfall.runtime.openvino.program import OpenVino
 
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(_onnxruntime().compile, model, options)

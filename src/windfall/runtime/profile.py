@@ -102,7 +102,7 @@ def _openvino_runs(
     model: SerializedModel, proto: onnx.ModelProto, options: EngineOptions, feeds: Feeds, runs: int
 ) -> Iterable[list[NodeTime]]:
     from windfall.runtime.devices import choose_device
-    from windfall.runtime.openvino import OpenVino
+    from windfall.runtime.openvino.program import OpenVino
 
     layers = _layers(proto.graph)
     device = choose_device(options.compute_units, options.device, "openvino")

@@ -71,7 +71,7 @@ def _with_openvino(
     graph: SerializedModel, fixed: Callable[[], SerializedModel], options: EngineOptions
 ) -> EngineProgram | None:
     """Compile with OpenVINO; None where it does not take the graph for the default sizes either."""
-    from windfall.runtime.openvino import OpenVino
+    from windfall.runtime.openvino.program import OpenVino
 
     try:
         program = OpenVino().compile(graph, replace(options, ranged=True))
@@ -119,7 +119,7 @@ def _times(
 
 
 def _openvino() -> Engine:
-    from windfall.runtime.openvino import OpenVino
+    from windfall.runtime.openvino.program import OpenVino
 
     return OpenVino()
 

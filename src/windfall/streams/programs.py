@@ -63,11 +63,9 @@ class Batching:
 
     Attributes:
         ways: The fastest way for shapes of inputs and for outputs, where it was measured.
-        compile_seconds: What the model's last program took to compile.
     """
 
     def __init__(self) -> None:
-        self.compile_seconds = 0.0
         self.ways: dict[Key, Way] = {}
         self._programs: OrderedDict[tuple[Key, Way], Program | Stacked | None] = OrderedDict()
         self._lock = threading.Lock()

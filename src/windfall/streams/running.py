@@ -106,7 +106,7 @@ class _Batch:
 
     def _is_long(self, elapsed: float, each: float) -> bool:
         """Whether it is worth to look for a faster way."""
-        cost, worth = max(_PATIENCE, self._model._batching.compile_seconds), _WORTH
+        cost, worth = max(_PATIENCE, self._model._compile_seconds), _WORTH
         if not self._runner.is_cpu:
             cost, worth = min(cost, _FIRST_COMPILED), _WORTH_ON_DEVICES
         if self._length < 0:

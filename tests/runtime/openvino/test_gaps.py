@@ -24,7 +24,7 @@ from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 
 openvino = pytest.importorskip("openvino", reason="it is no dependency of other processors")
-from windfall.runtime.openvino import OpenVino  # noqa: E402  # needs the import above
+from windfall.runtime.openvino.program import OpenVino  # noqa: E402  # needs the import above
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 6, 7)).astype(np.float32)

@@ -20,7 +20,7 @@ from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 
 pytest.importorskip("openvino", reason="it is no dependency of other processors")
-from windfall.runtime.openvino import OpenVino  # needs the import above
+from windfall.runtime.openvino.program import OpenVino  # needs the import above
 
 INT32, INT64, FLOAT, BOOL = ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.BOOL
 ONE = EngineOptions(1)

@@ -15,7 +15,7 @@ from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 
 pytest.importorskip("openvino", reason="it is no dependency of other processors")
-from windfall.runtime.openvino import OpenVino  # needs the import above
+from windfall.runtime.openvino.program import OpenVino  # needs the import above
 
 ONE = EngineOptions(1)
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -13,7 +13,7 @@ from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 
 pytest.importorskip("openvino", reason="it is no dependency of other processors")
-from windfall.runtime.openvino import OpenVino, OpenVinoProgram  # needs the import above
+from windfall.runtime.openvino.program import OpenVino, OpenVinoProgram  # needs the import above
 
 ONE = EngineOptions(1)
 RNG = np.random.default_rng(0)
