@@ -117,6 +117,16 @@ def test_a_device_is_not_given_what_it_may_compute_otherwise(card: Any) -> None:
     assert str(error.value) == f"{NOT_GIVEN}, or leave out strict"
 
 
+def test_that_a_device_is_not_given_a_model_is_remembered(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "LEAST_WORK", 0)
+    for _ in range(2):
+        model = windfall.load(layer_spec("argMax", X, axis=1))
+        model.predict({"x0": X})
+        reason = model.compiled.program.choice.reason  # type: ignore[attr-defined]  # a program of one engine
+        assert reason.startswith(NOT_GIVEN.replace("device 'cuda'", "cuda"))
+    assert card["compiled"] == ["cpu", "cpu"]
+
+
 def test_indices_are_checked_before_a_device_looks_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
     session = onnxruntime._session
 

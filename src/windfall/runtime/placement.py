@@ -67,12 +67,23 @@ def _chosen(
     work = multiplications(graph)
     if work < LEAST_WORK:
         return _decided(on_processor(), CPU, f"the model is small for {device.name}")
+    gap = _gap(model, options) if device.engine == engine.name == "onnxruntime" else None
+    if gap is not None:
+        return _decided(on_processor(), CPU, f"{device.name} is not given the model: {gap}")
     program = engine.compile(model, options)
     if device.key not in program.devices:
         return _decided(on_processor(), CPU, UNUSABLE)
     if work >= SURE_WORK:
         return _decided(program, device, "the model is large")
     return _timed(graph, device, program, on_processor())
+
+
+def _gap(model: SerializedModel, options: EngineOptions) -> str | None:
+    import onnx
+
+    from windfall.runtime.device_gaps import device_parts
+
+    return device_parts(onnx.ModelProto.FromString(model.proto), model, options).gap
 
 
 def _timed(
