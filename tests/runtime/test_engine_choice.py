@@ -17,7 +17,7 @@ from windfall.errors import EngineError, UnsupportedError
 from windfall.runtime import cache, choice, choices, openvino
 from windfall.runtime.choices import Choice
 from windfall.runtime.openvino import program
-from windfall.runtime.work import multiplications
+from windfall.runtime.work import input_size, multiplications
 
 pytestmark = pytest.mark.skipif(not openvino.has_openvino(), reason="there is one engine alone")
 
@@ -216,8 +216,16 @@ def test_one_turn_is_finished_though_the_time_is_up(
     assert calls == expected
 
 
+def test_a_model_with_large_inputs_is_not_timed(timed: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_MOST_INPUT", X.size - 1)
+    program = run(path)
+    assert program.choice.reason == "its inputs are large, and timing would hold more of them"
+    assert (program.engine, timed["count"]) == ("onnxruntime", 0)
+
+
 def test_work_is_counted() -> None:
     compiled = windfall.load(layer_spec("convolution", X, **CONV), threads=1).compiled
+    assert input_size(compiled.onnx.graph) == X.size
     assert multiplications(compiled.onnx.graph) == 8 * 38 * 38 * 3 * 3 * 3
     dense = layer_spec("innerProduct", X[0, 0], inputChannels=40, outputChannels=30, weights=np.ones(1200, np.float32))
     assert multiplications(windfall.load(dense, threads=1).compiled.onnx.graph) == 40 * 30 * 40

@@ -36,6 +36,8 @@ which a fifth of half a millisecond, saved in each run, does not bring back soon
 """
 MOST_WEIGHTS = 100_000_000
 """Weights above which ONNX Runtime is taken untimed: 400 MB as float32."""
+_MOST_INPUT = 2**26
+"""Numbers in all inputs above which ONNX Runtime is taken untimed: 256 MB as float32."""
 BUDGET = 1.0
 """Seconds that timing may take, after both are compiled and have run once; a turn that has begun is finished."""
 _ROUNDS = 5
@@ -144,10 +146,12 @@ def _faster(model: SerializedModel, options: EngineOptions) -> EngineProgram:
 
 def _untimed(graph: "onnx.GraphProto") -> str | None:
     """Return why ONNX Runtime is to be taken without timing, None if it is not."""
-    from windfall.runtime.work import multiplications, weight_count
+    from windfall.runtime.work import input_size, multiplications, weight_count
 
     if weight_count(graph) > MOST_WEIGHTS:
         return "the model is large, and OpenVINO would hold its weights twice"
+    if input_size(graph) > _MOST_INPUT:
+        return "its inputs are large, and timing would hold more of them"
     return "the model is small" if multiplications(graph) < LEAST_WORK else None
 
 

@@ -19,6 +19,12 @@ def multiplications(graph: onnx.GraphProto) -> int:
     return sum(_COUNTS[node.op_type](node, shapes) for node in counted)
 
 
+def input_size(graph: onnx.GraphProto) -> int:
+    """Return how many numbers the inputs of a graph have together; sizes that are not known count as 1."""
+    dims = [[dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim] for value in graph.input]
+    return sum(map(math.prod, dims))
+
+
 def weight_count(graph: onnx.GraphProto) -> int:
     """Return how many numbers the constants of a graph have together."""
     return sum(math.prod(tensor.dims) for tensor in graph.initializer)
