@@ -1,7 +1,8 @@
 """Small models made in memory, and the layers in them run."""
 
+import errno
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from google.protobuf.message import Message
@@ -79,3 +80,20 @@ def run_layer(layer_type: str, *inputs: ArrayLike, outputs: int = 1, rank5: bool
     results = windfall.load(spec).predict({f"x{i}": array for i, array in enumerate(arrays)})
     values = [results[f"y{i}"] for i in range(outputs)]
     return values[0] if outputs == 1 else values
+
+
+class FullDisk:
+    """A file of which the first few bytes fit on the disk."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")

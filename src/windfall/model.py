@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,9 +14,8 @@ from windfall.compiled import CompiledModel
 from windfall.custom.customs import Customs
 from windfall.custom.registry import Classes
 from windfall.errors import FeatureError, FormatError
+from windfall.features.binders import BINDERS
 from windfall.features.binding import Binder
-from windfall.features.networks import NetworkBinder
-from windfall.features.programs import ProgramBinder
 from windfall.flexible import Flexible, compile_listed, most_programs
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
 from windfall.runtime.engine import EngineOptions, EngineProgram, Program, engine_named
@@ -27,8 +26,7 @@ from windfall.spec.modelfile import ModelFile
 from windfall.spec.networks import has_custom_layers
 from windfall.spec.package import SUFFIX as PACKAGE_SUFFIX
 from windfall.spec.package import write_package
-from windfall.spec.pipelines import CLASSICAL, PIPELINES, all_members, is_closed
-from windfall.spec.proto import NEURAL_NETWORK_TYPES
+from windfall.spec.pipelines import all_members, is_closed
 from windfall.spec.rowforms import MANY
 from windfall.spec.writing import write_file
 from windfall.state import State
@@ -44,19 +42,6 @@ if TYPE_CHECKING:
 
 Key = tuple[tuple[tuple[str, tuple[int | str, ...]], ...], tuple[str, ...] | None]
 """The shapes and the outputs that a program is for."""
-
-
-def _row_binder(file: ModelFile, function: str) -> Binder:
-    from windfall.features.rows import RowBinder  # networks start without it
-
-    return RowBinder(file, function)
-
-
-_BINDERS: Mapping[str | None, Callable[[ModelFile, str], Binder]] = {
-    **dict.fromkeys(NEURAL_NETWORK_TYPES, NetworkBinder),
-    "mlProgram": ProgramBinder,
-    **dict.fromkeys((*CLASSICAL, *PIPELINES), _row_binder),
-}
 
 
 class Model:
@@ -282,11 +267,11 @@ class Model:
     @cached_property
     def _binder(self) -> Binder:
         kind = self._opened.spec.WhichOneof("Type")
-        if kind not in _BINDERS:
+        if kind not in BINDERS:
             from windfall.lowering.gaps import refuse, unsupported
 
             refuse(self._file.name, list(unsupported(self._opened.spec)))
-        return _BINDERS[kind](self._opened, self._function)
+        return BINDERS[kind](self._opened, self._function)
 
     @cached_property
     def _opened(self) -> ModelFile:

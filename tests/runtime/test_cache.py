@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 
 import windfall
-from tests.support import layer_spec
+from tests.support import FullDisk, layer_spec
 from windfall.runtime import cache
 from windfall.runtime.serialized import SerializedModel
 
@@ -208,23 +208,6 @@ def test_a_cache_that_may_only_be_read_is_used(folder: Path, path: Path, monkeyp
     monkeypatch.setattr(Path, "mkdir", fail)
     forbid_lowering(monkeypatch)
     np.testing.assert_array_equal(predict(path), first)
-
-
-class FullDisk:
-    """A file of which the first few bytes fit on the disk."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def write(self, data: bytes) -> None:
-        self.file.write(data[:100])
-        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_does_no_harm(folder: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

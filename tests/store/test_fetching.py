@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ import pytest
 import windfall
 from tests.store.support import Server, drip, expected, model_bytes, reply, serve
 from tests.store.test_unpacking import zipped
+from tests.support import FullDisk
 from windfall.spec import writing
 from windfall.store import fetching, folder
 from windfall.store.folder import Store, store_folder
@@ -322,23 +323,9 @@ def test_a_full_disk_leaves_what_has_arrived(server: Server, store: Path, monkey
 
     opened = Path.open
 
-    class Full:
-        def __init__(self, file: Any) -> None:
-            self.file = file
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.file.close()
-
-        def write(self, data: bytes) -> None:
-            self.file.write(data[:100])
-            raise OSError(28, "No space left on device")
-
     def limited(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         file = opened(path, mode, *arguments, **options)
-        return Full(file) if path.suffix == ".part" and mode == "ab" else file
+        return FullDisk(file) if path.suffix == ".part" and mode == "ab" else file
 
     with monkeypatch.context() as patch:
         patch.setattr(downloading.Path, "open", limited)

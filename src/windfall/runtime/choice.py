@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from windfall.errors import EngineError
 from windfall.runtime.agreement import agree
-from windfall.runtime.choices import Choice, choice_key, remember, remembered
+from windfall.runtime.choices import Choice, choice_key, made_choice, remember, remembered
 from windfall.runtime.devices import choose_device, report_unusable
 from windfall.runtime.engine import Engine, EngineOptions, EngineProgram
 from windfall.runtime.samples import sample_feeds, sample_state
@@ -227,7 +227,7 @@ def _compiled(model: SerializedModel, options: EngineOptions) -> tuple[dict[str,
 def _decided(
     programs: Mapping[str, EngineProgram], engine: str, reason: str, seconds: Mapping[str, float]
 ) -> tuple[EngineProgram, Choice]:
-    choice = Choice(engine, reason[:300], {name: round(time * 1000, 4) for name, time in seconds.items()})
+    choice = made_choice(engine, reason, seconds)
     return _chosen(programs[engine], choice), choice
 
 

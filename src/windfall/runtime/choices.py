@@ -40,6 +40,12 @@ class Choice:
     device: str = "cpu"
 
 
+def made_choice(engine: str, reason: str, seconds: Mapping[str, float], device: str = "cpu") -> Choice:
+    """Return a choice as it is kept: times in milliseconds, rounded, and no more of a reason than fits an entry."""
+    times = {name: round(time * 1000, 4) for name, time in seconds.items()}
+    return Choice(engine, reason[:300], times, device)
+
+
 def choice_key(model: SerializedModel, options: EngineOptions) -> str:
     """Return the name of the entry for a graph on this machine, with these engines and as many threads."""
     digest = hashlib.sha256(model.proto)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from windfall.errors import EngineError
 from windfall.runtime.choice import BUDGET, LEAST_WORK, LOG, best_times
-from windfall.runtime.choices import Choice, choice_key, remember, remembered
+from windfall.runtime.choices import Choice, choice_key, made_choice, remember, remembered
 from windfall.runtime.devices import CPU, Device
 from windfall.runtime.engine import Engine, EngineOptions, EngineProgram
 from windfall.runtime.samples import sample_feeds
@@ -107,8 +107,7 @@ def _timed(
 def _decided(
     program: EngineProgram, device: Device, reason: str, seconds: Mapping[str, float] | None = None
 ) -> tuple[EngineProgram, Choice]:
-    times = {name: round(time_ * 1000, 4) for name, time_ in (seconds or {}).items()}
-    return program, Choice(program.engine, reason[:300], times, device.name)
+    return program, made_choice(program.engine, reason, seconds or {}, device.name)
 
 
 def _explained(program: EngineProgram, choice: Choice) -> EngineProgram:
