@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class Flexible:
         self._checked: dict[_Shapes, bool] = {}  # whether it was lowered at that size
         self._gain = 1.0
         self._uses: Counter[Key] = Counter()
+        self._last: tuple[object, Callable[[], CompiledModel | None]] = None, lambda: None
 
     def compiled(self, model: "Model", feeds: Feeds, outputs: tuple[str, ...] | None) -> "CompiledModel":
         """Return the program for a prediction: the one for all sizes if the model can have it, else that of its size.
@@ -82,11 +84,18 @@ class Flexible:
             feeds: The tensors of the prediction.
             outputs: The values asked for, None for the outputs of the description.
         """
+        key = [tensor.shape for tensor in feeds.values()], outputs
+        last, program = self._last
+        found = program() if last == key else None  # None, too, if the model has let go of it
+        if found is not None:
+            return found
         binder = model._binder
         exact = binder.graph_shapes(feeds)
         shapes = exact if self._is_given_up else binder.flexible_shapes(feeds)
         if shapes == exact:
-            return model._compiled(exact, outputs)
+            found = model._compiled(exact, outputs)
+            self._last = key, weakref.ref(found)
+            return found
         if has_custom_layers(model._opened.spec):  # last: it goes through all layers
             self._give_up(model, "code of yours takes one size at a time")
             return model._compiled(exact, outputs)

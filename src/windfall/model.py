@@ -18,6 +18,7 @@ from windfall.features.binders import BINDERS
 from windfall.features.binding import Binder
 from windfall.flexible import Flexible, compile_listed, most_programs
 from windfall.runtime.cache import CompileCache, cache_folder, entry_key
+from windfall.runtime.devices import CPU, choose_device
 from windfall.runtime.engine import EngineOptions, EngineProgram, Program, engine_named
 from windfall.runtime.processor import largest_weight
 from windfall.runtime.profiling import profile_program
@@ -363,7 +364,7 @@ class Model:
         file = self._opened
         # What the user's code gives may be another graph next time.
         folder = None if has_custom_layers(file.spec) else cache_folder()
-        settings = (self._function, self._options.weights, largest_weight())
+        settings = (self._function, self._options.weights, largest_weight(), self._on_processor)
         parts: tuple[object, ...] = (tuple(shapes.items()), names, *settings)
         if self._int8 is not None and folder is not None and file.folder is not None:
             parts = (*parts, self._int8.key(self))
@@ -395,6 +396,11 @@ class Model:
 
         with self._customs.at_work():
             is_compressed = self._options.weights == "compressed"
-            # Arithmetic in 8 bits has weights of its own.
+            # Arithmetic in 8 bits has weights of its own, and is not for attention as one operator.
             is_whole = self._int8 is None
-            return lower(self._opened, shapes, names, self._function, compressed=is_compressed, whole=is_whole)
+            kept = {"compressed": is_compressed, "whole": is_whole, "attention": is_whole and self._on_processor}
+            return lower(self._opened, shapes, names, self._function, **kept)
+
+    @property
+    def _on_processor(self) -> bool:
+        return choose_device(self._options.compute_units, self._options.device, self._engine) is CPU

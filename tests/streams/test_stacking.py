@@ -10,7 +10,7 @@ from onnx import parser, shape_inference
 from windfall.streams.stacking import stack_items
 
 COUNT = 5
-HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
+HEADER = '<ir_version: 10, opset_import: ["" : 23]>'
 IMAGE, ROW = "N,4,6,6", "N,4"
 
 
@@ -62,6 +62,7 @@ STEPS = "s = Constant<value = float[1] {0.1}>() q = QuantizeLinear<axis=0>(x, s)
 PADS = (
     "p = Constant<value = int64[2] {1,2}>() e = Constant<value = float {0.5}>() a = Constant<value = int64[1] {-1}>() "
 )
+MASK = "d = Constant<value = int64[4] {1,1,6,6}>() m = ConstantOfShape<value = float[1] {0.5}>(d) "
 ENDS = "b = Constant<value = int64[1] {1}>() e = Constant<value = int64[1] {3}>() a = Constant<value = int64[1] {2}>() "
 APART = [
     ("y = Relu(x)", IMAGE, 0),
@@ -101,6 +102,13 @@ APART = [
     (INDICES, ROW, 0),
     ("s = Constant<value = float {0.1}>() q = QuantizeLinear(x, s) y = DequantizeLinear(q, s)", IMAGE, 0),
     (WITH_STATES, IMAGE, 2),
+    ("y = Attention(x, x, x)", IMAGE, 0),
+    (MASK + "y = Attention(x, x, x, m)", IMAGE, 0),
+    ("m = Abs(x) y = Attention(x, x, x, m)", IMAGE, 0),
+    ("z = Neg(x) y, k, v = Attention(x, x, x, , x, z)", IMAGE, 0),
+    ("y = Attention<q_num_heads=2, kv_num_heads=2>(x, x, x)", "N,4,6", 0),
+    ("s = Constant<value = int64[3] {1,2,4}>() y = Expand(x, s)", "N,1,4", 0),
+    ("s = Constant<value = int64[4] {2,1,2,4}>() y = Expand(x, s)", "N,1,4", 1),
 ]  # fmt: skip
 
 
@@ -144,6 +152,10 @@ def test_items_that_stay_apart(body, dims, axis):
         ("s = Constant<value = int64[2] {2,72}>() y = Reshape(x, s)", IMAGE),
         ("s = Constant<value = int64[2] {3,4}>() y = Expand(x, s)", ROW),
         (STEPS, ROW),
+        ("s = Constant<value = int64[3] {2,2,4}>() y = Expand(x, s)", "N,1,4"),
+        ("t = Transpose<perm=[1,0,2,3]>(x) y = Attention(t, t, t)", IMAGE),
+        (MASK + "y = Attention(m, x, x)", "N,1,6,6"),
+        ("t = Transpose<perm=[1,0,2,3]>(x) y = Attention(x, x, x, t)", "N,1,6,6"),
         (LSTM + "y, k, l = LSTM<hidden_size=2>(z, w, r, b)", IMAGE),
     ],
 )

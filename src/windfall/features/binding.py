@@ -47,6 +47,7 @@ class Binder:
         self.labels = labels
         self.states: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         self._values = {*self.inputs, *self.outputs, *values}
+        self._taken, self._given = _Known(), _Known()
 
     def default_shapes(self) -> GraphShapes:
         """Return the shape of each graph input at the description's default sizes."""
@@ -105,9 +106,12 @@ class Binder:
                 f"the model has no input {brief(extra[0])}; its inputs are "
                 f"{', '.join(map(repr, self.inputs)) or 'none'}"
             )
-        return {name: self._feed(feature, inputs.get(name)) for name, feature in self.inputs.items()}
+        return {name: self._feed(name, feature, inputs.get(name)) for name, feature in self.inputs.items()}
 
-    def _feed(self, feature: Any, value: Any) -> NDArray[Any]:
+    def _feed(self, name: str, feature: Any, value: Any) -> NDArray[Any]:
+        known = self._taken.reshaped(name, value)
+        if known is not None:
+            return known
         kind = feature.type.WhichOneof("Type")
         if kind not in ("imageType", "multiArrayType"):
             self._default_shape(feature)  # raises, naming the type
@@ -117,7 +121,9 @@ class Binder:
                 width, height = images.default_size(feature.type.imageType)
                 return images.default_pixels(feature, (1, height, width, image_channels(feature)))
             return images.to_pixels(value, feature)
-        return self._array(feature, arrays.default_array(feature) if value is None else value)
+        return self._taken.add(
+            name, value, self._array(feature, arrays.default_array(feature) if value is None else value)
+        )
 
     def _check_given(self, feature: Any, value: Any) -> None:
         if value is None and not feature.type.isOptional:
@@ -195,12 +201,15 @@ class Binder:
         }
 
     def _result(self, name: str, tensor: NDArray[Any]) -> Any:
+        known = self._given.reshaped(name, tensor)
+        if known is not None:
+            return known
         feature = self.outputs.get(name)
         kind = feature.type.WhichOneof("Type") if feature is not None else None
         if kind == "imageType":
             return images.from_pixels(tensor, name)
         if kind == "multiArrayType":
-            return self._array_result(tensor, feature)
+            return self._given.add(name, tensor, self._array_result(tensor, feature))
         if kind in _NUMBERS and tensor.size == 1:
             return _NUMBERS[kind](tensor.item())
         return tensor
@@ -208,6 +217,31 @@ class Binder:
     def _array_result(self, tensor: NDArray[Any], feature: Any) -> NDArray[Any]:
         """Return an array as it is declared."""
         return arrays.from_tensor(tensor, feature)
+
+
+class _Known:
+    """What became of the last array of each name, where that was no more than another shape.
+
+    The next one of the same shape and type is given that shape, without a look at the description: it takes as long as
+    a small network.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]] = {}
+
+    def reshaped(self, name: str, array: Any) -> NDArray[Any] | None:
+        """Return what an array becomes, None if that is not known."""
+        seen = self._seen.get(name)
+        if seen is None or type(array) is not np.ndarray or not array.flags.c_contiguous:
+            return None
+        dims, dtype, after = seen
+        return array.reshape(after) if array.shape == dims and array.dtype == dtype else None
+
+    def add(self, name: str, array: Any, result: NDArray[Any]) -> NDArray[Any]:
+        """Remember what became of an array, and return that."""
+        if type(array) is np.ndarray and (result is array or result.base is array) and array.dtype == result.dtype:
+            self._seen[name] = array.shape, array.dtype, result.shape
+        return result
 
 
 _NUMBERS = {"doubleType": float, "int64Type": int}

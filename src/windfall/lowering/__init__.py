@@ -31,6 +31,7 @@ def lower(
     *,
     compressed: bool = False,
     whole: bool = True,
+    attention: bool = True,
 ) -> ir.Model:
     """Lower a model of any kind and rewrite its graph into a fast one; see ``lower_network``, ``lower_program``.
 
@@ -43,7 +44,8 @@ def lower(
         function: The function of an ML program; empty for its default one, and for other models.
         compressed: Whether quantized weights are to stay as they are stored, for the graph to expand while it runs.
         whole: Whether layers between rounded activations are to compute with whole numbers.
+        attention: Whether one operator may stand for attention.
     """
     model = _LOWERINGS[file.spec.WhichOneof("Type")](file, input_shapes, outputs, function)
-    optimize(model, compressed=compressed, whole=whole)
+    optimize(model, compressed=compressed, whole=whole, attention=attention)
     return model

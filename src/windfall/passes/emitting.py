@@ -57,9 +57,10 @@ class Emitter:
         return output
 
     def ops(
-        self, op_type: str, *inputs: ir.Value, outputs: Sequence[Sequence[int]], **attributes: Any
+        self, op_type: str, *inputs: ir.Value | None, outputs: Sequence[Sequence[int]], **attributes: Any
     ) -> Sequence[ir.Value]:
         """Add a node with several outputs of the first input's type and the given shapes."""
+        assert inputs[0] is not None, op_type
         node = self._node(op_type, inputs, len(outputs), "", "", attributes)
         for output, dims in zip(node.outputs, outputs, strict=True):
             output.type, output.shape = inputs[0].type, ir.Shape(list(dims))

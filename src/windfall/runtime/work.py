@@ -47,11 +47,18 @@ def _product(node: onnx.NodeProto, shapes: Shapes) -> int:
     return _count(node.output[0], shapes) * (dims[0] if transposed else dims[-1])
 
 
+def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
+    # Each query is compared with all keys, and the values of all keys are summed for it.
+    keys = sum(shapes.get(name, (0, 0))[-2] for name in (*node.input[1:2], *node.input[4:5]))
+    return (_count(node.input[0], shapes) + _count(node.output[0], shapes)) * keys
+
+
 def _count(name: str, shapes: Shapes) -> int:
     return math.prod(shapes.get(name, (0,)))
 
 
 _COUNTS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
+    "Attention": _attention,
     "Conv": _convolution,
     "ConvTranspose": _transposed,
     "Gemm": _product,

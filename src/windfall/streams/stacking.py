@@ -278,6 +278,26 @@ def _matmul(node: _Node) -> int:
     return max(left, right) + axis
 
 
+def _attention(node: _Node) -> int:
+    """Items are the batch, of which a mask may have one for all of them."""
+    mask = node.inputs[3] if len(node.inputs) > 3 else None
+    batches = [axis for index, axis in enumerate(node.axes) if index != 3 and node.inputs[index] is not None]
+    if any(axis != 0 for axis in batches):
+        raise _Mixed
+    if mask is not None and node.axes[3] is not None and (node.axes[3] != 0 or len(node.dims(mask)) != 4):
+        raise _Mixed
+    return 0
+
+
+def _expand(node: _Node) -> int:
+    before, after = node.dims(node.inputs[0]), node.dims(node.node.outputs[0])
+    axis = node.only_first() + len(after) - len(before)
+    if after[axis] != 1:
+        raise _Mixed
+    node.set_number(1, axis - len(after))
+    return axis
+
+
 def _concat(node: _Node) -> int:
     found, rank = set(node.axes), len(node.dims(node.inputs[0]))
     axis = node.axes[0]
@@ -356,7 +376,9 @@ _RULES: Mapping[str, Callable[[_Node], int | Sequence[int]]] = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _rounding),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "LpNormalization"), _along(-1)),
     **dict.fromkeys(("ArgMax", "ArgMin"), _along(0)),
+    "Attention": _attention,
     "Concat": _concat,
+    "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _gemm,

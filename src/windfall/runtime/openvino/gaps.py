@@ -22,12 +22,13 @@ _LOGICAL = frozenset({_BOOL})
 OPERATORS: Mapping[str, frozenset[int]] = {
     **dict.fromkeys(
         """
-        Abs Acos Acosh Add Asin Asinh Atan Atanh AveragePool BatchNormalization Ceil Clip Conv ConvTranspose Cos Cosh
-        Div Elu Equal Erf Exp Expand Floor Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid
-        InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpPool MatMul Max MaxPool
-        MeanVarianceNormalization Min Mul Neg Pad Pow PRelu Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
-        ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu Resize Round Selu Sigmoid Sign Sin Sinh
-        Softmax Softplus Softsign Sqrt Sub Tan Tanh Gelu HardSwish Mish LSTM GRU RNN
+        Abs Acos Acosh Add Asin Asinh Atan Atanh Attention AveragePool BatchNormalization Ceil Clip Conv
+        ConvTranspose Cos Cosh Div Elu Equal Erf Exp Expand Floor Gemm GlobalAveragePool GlobalMaxPool Greater
+        GreaterOrEqual HardSigmoid InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log
+        LogSoftmax LpPool MatMul Max MaxPool MeanVarianceNormalization Min Mul Neg Pad Pow PRelu Reciprocal
+        ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare Relu
+        Resize Round Selu Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Sub Tan Tanh Gelu HardSwish Mish
+        LSTM GRU RNN
         """.split(),  # noqa: SIM905  # a block of words is easier to read and to change
         _COMPUTED,
     ),
