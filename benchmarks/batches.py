@@ -1,10 +1,10 @@
 """Time 200 photos: read, brought to the model's size, computed, written; side by side with plain loops.
 
 Photos of 640x480 are repainted by the networks of the style transfer example, and classified by MobileNetV2 or
-ResNet-50. Three contestants, each in a process of its own, take turns: ``predict_batch``, a loop over ``predict``, and
-a loop over ONNX Runtime's ``run`` on the same network. For the repainting that is the graph that windfall makes, for
-the classification torch's own export. All bring photos to size with the same function. Loading is not counted, finding
-the fastest way is. Needs torch and coremltools; scikit-learn for its sample photos.
+ResNet-50. The contestants, each in a process of its own, take turns: ``predict_batch``, a loop over ``predict``, and
+loops over what ONNX Runtime and OpenVINO make of the same network. For the repainting that is the graph that windfall
+makes, without its passes; for the classification torch's own export. All bring photos to size with the same function.
+Loading is not counted, finding the fastest way is. Needs torch and coremltools; scikit-learn for its sample photos.
 
     python benchmarks/batches.py [--rounds 3] [--photos 200] [--threads 2] [--networks city mobilenet]
 """
@@ -28,7 +28,9 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 STYLES = HERE.parent / "examples" / "style_transfer"
-CONTESTANTS = ("predict_batch", "loop", "onnxruntime")
+CONTESTANTS = ("predict_batch", "loop", "onnxruntime", "openvino")
+Session = tuple[bool, Callable[[Any], list[Any]], list[str]]
+"""Whether a network takes float32 [1, C, H, W], and not bytes [1, H, W, C]; what computes it; its outputs."""
 Results = Iterator[Mapping[str, Any]]
 
 
@@ -53,6 +55,9 @@ def make_network(name: str, folder: Path) -> None:
     import windfall
 
     if (STYLES / "models" / f"{name}.mlmodel").exists():
+        from windfall.passes import order
+
+        order._left_out.update(order._name(each) for each in order.PASSES if not order._name(each).startswith("Remove"))
         model = windfall.load(STYLES / "models" / f"{name}.mlmodel")
         model.save(folder / f"{name}.mlmodel")
         (folder / f"{name}.onnx").write_bytes(model.compiled.onnx.SerializeToString())
@@ -84,16 +89,15 @@ def by_loop(model: Any, photos: Iterable[Path], fit: Callable[[Path], Image.Imag
     return (model.predict({name: fit(photo)}) for photo in photos)
 
 
-def by_session(session: Any, photos: Iterable[Path], fit: Callable[[Path], Image.Image]) -> Results:
-    (given,) = session.get_inputs()
-    names = [output.name for output in session.get_outputs()]
+def by_session(session: Session, photos: Iterable[Path], fit: Callable[[Path], Image.Image]) -> Results:
+    is_float, run, names = session
     for photo in photos:
         pixels = np.asarray(fit(photo))[None]
-        if given.type == "tensor(float)":
+        if is_float:
             pixels = np.ascontiguousarray((pixels.astype(np.float32) / 255).transpose(0, 3, 1, 2))
-        outputs = session.run(None, {given.name: pixels})
         yield {
-            name: Image.fromarray(v[0]) if v.dtype == np.uint8 else v for name, v in zip(names, outputs, strict=True)
+            name: Image.fromarray(v[0]) if v.dtype == np.uint8 else v
+            for name, v in zip(names, run(pixels), strict=True)
         }
 
 
@@ -120,9 +124,8 @@ def contestant(kind: str, network: str, folder: Path, threads: int) -> None:
     def fitted(photo: Path) -> Image.Image:
         return fit(open_photo(photo), (side, side))
 
-    for result in itertools.islice(by_loop(engine, photos[:1], fitted) if kind != "onnxruntime"
-                                   else by_session(engine, photos[:1], fitted), 1):  # fmt: skip
-        write(photos[0], result, out)  # compiled and warm
+    loop = by_loop if kind in ("predict_batch", "loop") else by_session
+    write(photos[0], next(iter(loop(engine, photos[:1], fitted))), out)  # compiled and warm
     start = time.perf_counter()
     for photo, result in zip(photos, run(engine, photos, fitted), strict=True):
         write(photo, result, out)
@@ -135,18 +138,37 @@ def load_model(path: Path, threads: int) -> Any:
     return windfall.load(path.with_suffix(".mlmodel"), threads=threads)
 
 
-def load_session(path: Path, threads: int) -> Any:
+def load_session(path: Path, threads: int) -> Session:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    return ort.InferenceSession(path.with_suffix(".onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path.with_suffix(".onnx"), options, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    return given.type == "tensor(float)", lambda pixels: session.run(None, {given.name: pixels}), names
+
+
+def load_request(path: Path, threads: int) -> Session:
+    import openvino as ov
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = ov.Core().compile_model(path.with_suffix(".onnx"), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(pixels: Any) -> list[Any]:
+        results = request.infer([pixels], share_inputs=True)
+        return [results[port] for port in compiled.outputs]
+
+    is_float = compiled.input().element_type == ov.Type.f32
+    return is_float, run, [port.any_name for port in compiled.outputs]
 
 
 RUNS: Mapping[str, Callable[[Path, int], tuple[Callable[..., Results], Any]]] = {
     "predict_batch": lambda path, threads: (by_batch, load_model(path, threads)),
     "loop": lambda path, threads: (by_loop, load_model(path, threads)),
     "onnxruntime": lambda path, threads: (by_session, load_session(path, threads)),
+    "openvino": lambda path, threads: (by_session, load_request(path, threads)),
 }
 
 
@@ -176,7 +198,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.models or Path(temporary)
         make_photos(folder / "photos", options.photos)
-        print("| photos in a second | predict_batch | loop | ratio | ONNX Runtime | ratio |\n|---|---|---|---|---|---|")
+        print("| photos in a second | predict_batch | loop | ratio | ONNX Runtime | ratio | OpenVINO | ratio |")
+        print("|---" * 8 + "|")
         for network in options.networks:
             if not (folder / f"{network}.onnx").exists():
                 make_network(network, folder)
@@ -188,8 +211,8 @@ def main() -> None:
                 )
                 for kind in CONTESTANTS[1:]
             ]
-            ours, loop, session = (f"{rates[kind]:.1f}" for kind in CONTESTANTS)
-            print(f"| {network} | {ours} | {loop} | {ratios[0]:.2f} | {session} | {ratios[1]:.2f} |", flush=True)
+            cells = (f"{rates[kind]:.1f} | {found:.2f}" for kind, found in zip(CONTESTANTS[1:], ratios, strict=True))
+            print(f"| {network} | {rates['predict_batch']:.1f} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

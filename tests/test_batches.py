@@ -1,4 +1,5 @@
 import gc
+import json
 import threading
 import time
 import weakref
@@ -357,6 +358,36 @@ def test_the_fastest_way_is_remembered(monkeypatch):
     assert [one for _, one in model._batching._programs] == [Way(2)]
 
 
+@pytest.mark.parametrize(
+    "damage", [None, "", "[]", "{}", '{"streams": 99, "stack": 1}', '{"streams": "a", "stack": 1}']
+)
+def test_the_fastest_way_is_remembered_in_the_cache(damage, monkeypatch, tmp_path):
+    monkeypatch.setenv("WINDFALL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(running._Batch, "_is_long", lambda *_: True)
+    measured = []
+    monkeypatch.setattr(running, "fastest", lambda seconds: measured.append(len(seconds)) or Way(2))
+    image_network().save(tmp_path / "model.mlmodel")
+    items = [{"x": picture(seed)} for seed in range(1500)]
+    expected = [np.asarray(one["y"]) for one in image_network().predict_batch(items[:40], streams=1)]
+    for turn in range(2):
+        model = windfall.load(tmp_path / "model.mlmodel")
+        got = [np.asarray(one["y"]) for one in model.predict_batch(items)]
+        np.testing.assert_array_equal(got[:40], expected)
+        assert list(model._batching.ways.values()) == [Way(2)]
+        (entry,) = (tmp_path / "cache").glob("*.way")
+        assert json.loads(entry.read_text()) == {"streams": 2, "stack": 1}
+        if turn == 0 and damage is not None:
+            entry.write_text(damage)
+    assert measured == [4] * (1 if damage is None else 2)
+
+
+def test_nothing_is_compiled_for_a_batch_that_is_over(monkeypatch):
+    monkeypatch.setattr(running.Runner, "agrees", lambda *_: pytest.fail("it was"))
+    model = image_network()
+    assert len(list(model.predict_batch({"x": picture(seed)} for seed in range(20)))) == 20
+    assert not model._batching.ways
+
+
 def test_a_way_with_other_results_is_not_taken(monkeypatch):
     model = image_network()
     runner = Runner(model, Settings())
@@ -370,11 +401,12 @@ def test_a_way_with_other_results_is_not_taken(monkeypatch):
 
 def test_the_fastest_is_that_which_takes_least_unless_it_gains_little():
     assert fastest({Way(1): 1.0, Way(2): 0.97}) == Way(1)
+    assert fastest({Way(0): 1.0, Way(1): 0.99}) == Way(1)
     assert fastest({Way(1): 1.0, Way(2): 0.9, Way(1, STACK): 0.8}) == Way(1, STACK)
     assert candidates(0.0001, 4, is_cpu=True) == [Way(0), Way(1), Way(4), Way(1, STACK)]
-    assert candidates(0.1, 4, is_cpu=True) == [Way(1), Way(4)]
+    assert candidates(0.1, 4, is_cpu=True) == [Way(0), Way(1), Way(4)]
     assert candidates(0.1, 4, is_cpu=False) == [Way(1), *(Way(1, count) for count in STACKS_OF_DEVICES)]
-    assert candidates(0.1, 1, is_cpu=True) == [Way(1)]
+    assert candidates(0.1, 1, is_cpu=True) == [Way(0), Way(1)]
 
 
 def test_errors_of_many_rows_are_those_of_the_rows_to_blame():

@@ -14,7 +14,7 @@ import pytest
 import windfall
 from tests.support import layer_spec
 from windfall.errors import EngineError, UnsupportedError
-from windfall.runtime import cache, choice, choices, openvino
+from windfall.runtime import cache, choice, choices, findings, openvino
 from windfall.runtime.choices import Choice
 from windfall.runtime.openvino import program
 from windfall.runtime.work import input_size, multiplications
@@ -164,7 +164,7 @@ def test_a_damaged_entry_is_not_believed(
 
 
 def test_entries_do_not_pile_up(timed: Any, path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choices, "_MOST_ENTRIES", 4)
+    monkeypatch.setattr(findings, "_MOST_ENTRIES", 4)
     folder.mkdir()
     for number in range(6):
         (folder / f"{number:064x}.engine").write_text("{}")

@@ -6,7 +6,8 @@ Source: ``FeatureType`` in FeatureTypes.proto.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from windfall.description.features import (
+from windfall.errors import UnsupportedError
+from windfall.features.described import (
     ArrayType,
     DictionaryType,
     FeatureDescription,
@@ -15,7 +16,6 @@ from windfall.description.features import (
     SequenceType,
     SizeRange,
 )
-from windfall.errors import UnsupportedError
 from windfall.spec.proto import FeatureTypes_pb2
 from windfall.text import brief
 

@@ -4,7 +4,12 @@ Works for every type of model, those that cannot be run here among them.
 """
 
 from windfall.description.compression import Compression
-from windfall.description.features import (
+from windfall.description.model import ClassLabels, Metadata, ModelDescription, describe
+from windfall.description.parts import LayerDescription, MemberDescription
+from windfall.description.programs import FunctionDescription
+from windfall.description.support import Dependency
+from windfall.description.weights import WeightPrecision
+from windfall.features.described import (
     ArrayType,
     DictionaryType,
     FeatureDescription,
@@ -14,11 +19,6 @@ from windfall.description.features import (
     SizeRange,
     StateType,
 )
-from windfall.description.model import ClassLabels, Metadata, ModelDescription, describe
-from windfall.description.parts import LayerDescription, MemberDescription
-from windfall.description.programs import FunctionDescription
-from windfall.description.support import Dependency
-from windfall.description.weights import WeightPrecision
 
 __all__ = [
     "ArrayType",

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from windfall.description.compression import Compression, describe_compressions
-from windfall.description.features import FeatureDescription, describe_feature
 from windfall.description.parts import (
     LayerDescription,
     MemberDescription,
@@ -20,6 +19,7 @@ from windfall.description.parts import (
 from windfall.description.programs import FunctionDescription, describe_functions
 from windfall.description.support import Dependency, needs_and_gaps
 from windfall.description.weights import WeightPrecision, stored_weights, summarize
+from windfall.features.described import FeatureDescription, describe_feature
 from windfall.lowering.gaps import Provided, nothing_provided
 from windfall.spec.modelfile import ModelFile
 from windfall.spec.pipelines import pipeline_members

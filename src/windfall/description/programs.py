@@ -6,7 +6,7 @@ Source: ``Program`` in MIL.proto, ``FunctionDescription`` in Model.proto.
 from dataclasses import dataclass
 from typing import Any
 
-from windfall.description.features import FeatureDescription, describe_feature
+from windfall.features.described import FeatureDescription, describe_feature
 
 _SYSTEMS = {"CoreML5": "iOS 15", "CoreML6": "iOS 16", "CoreML7": "iOS 17", "CoreML8": "iOS 18", "CoreML9": "iOS 26"}
 

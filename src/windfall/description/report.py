@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from windfall.description.compression import Compression
-from windfall.description.features import FeatureDescription
 from windfall.description.parts import LayerDescription, MemberDescription
 from windfall.description.programs import FunctionDescription
 from windfall.description.support import Dependency
 from windfall.description.weights import WeightPrecision
+from windfall.features.described import FeatureDescription
 from windfall.text import bytes_text, safe
 
 if TYPE_CHECKING:

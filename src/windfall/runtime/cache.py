@@ -10,8 +10,8 @@ its own and renames it, and two of one name hold the same.
 An entry is a line that says what it is, a line of JSON for people, the graph, and a checksum of all that and its name.
 
 Beside the graphs lie entries of other kinds: what OpenVINO has made of them (``openvino/blobs.py``) and how they are
-quantized for 8-bit arithmetic (``activations/plans.py``). All count for the size of the cache, but for the choices of
-engines (``choices.py``), which have a hundred bytes each.
+quantized for 8-bit arithmetic (``activations/plans.py``). All count for the size of the cache, but for what was
+measured (``findings.py``), which has a hundred bytes each.
 """
 
 import hashlib

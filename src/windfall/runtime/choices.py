@@ -1,26 +1,20 @@
-"""Remember which engine was faster for a graph: in this process, and beside the compiled graphs in the cache.
-
-An entry is a line of JSON of about a hundred bytes. Whatever is wrong with one, the engines are timed again.
-"""
+"""Remember which engine was faster for a graph: in this process, and in the cache."""
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from windfall.errors import WindfallError
 from windfall.runtime.cache import cache_folder
 from windfall.runtime.engine import EngineOptions, available_cores
+from windfall.runtime.findings import found_before, keep_finding
 from windfall.runtime.serialized import SerializedModel
-from windfall.spec.writing import write_file
 
-SUFFIX = ".engine"
-_MOST_ENTRIES = 2000
-_LONGEST_ENTRY = 1000
+_SUFFIX = ".engine"
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def remembered(key: str) -> Choice | None:
     known = _IN_PROCESS.get((folder, key))
     if known is not None:
         return known
-    choice = None if folder is None else _read(folder / f"{key}{SUFFIX}")
+    choice = _read(found_before(f"{key}{_SUFFIX}"))
     if choice is not None:
         _IN_PROCESS[folder, key] = choice
     return choice
@@ -87,33 +81,14 @@ def remember(key: str, choice: Choice) -> None:
     """Keep a choice; where the cache cannot be written, for this process alone."""
     if len(_IN_PROCESS) >= _MOST_IN_PROCESS:
         _IN_PROCESS.clear()
-    folder = cache_folder()
-    _IN_PROCESS[folder, key] = choice
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_file(folder / f"{key}{SUFFIX}", json.dumps(asdict(choice)).encode())
-        _drop_oldest(folder)
-    except (OSError, WindfallError):
-        return
+    _IN_PROCESS[cache_folder(), key] = choice
+    keep_finding(f"{key}{_SUFFIX}", asdict(choice))
 
 
-def _read(path: Path) -> Choice | None:
+def _read(entry: Mapping[str, Any]) -> Choice | None:
     try:
-        with path.open("rb") as file:
-            entry = json.loads(file.read(_LONGEST_ENTRY))
         times = {str(name): float(time) for name, time in entry["milliseconds"].items()}
         choice = Choice(entry["engine"], str(entry["reason"]), times, str(entry["device"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return choice if choice.engine in ("onnxruntime", "openvino") else None
-
-
-def _drop_oldest(folder: Path) -> None:
-    entries = list(folder.glob(f"*{SUFFIX}"))
-    if len(entries) <= _MOST_ENTRIES:
-        return
-    entries.sort(key=lambda path: path.stat().st_mtime)
-    for path in entries[: _MOST_ENTRIES // 2]:
-        path.unlink(missing_ok=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from windfall.description.features import ArrayType, ImageType, SizeRange, describe_feature
 from windfall.errors import UnsupportedError
+from windfall.features.described import ArrayType, ImageType, SizeRange, describe_feature
 
 Dims = tuple[int, ...]
 """The sizes of a feature, axis by axis: (width, height) of an image, the shape of an array."""

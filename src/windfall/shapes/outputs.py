@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from windfall.description.features import SizeRange
+from windfall.features.described import SizeRange
 from windfall.graph.shapes import Dim
 from windfall.shapes.allowed import Allowed, Dims, read_allowed, write_allowed
 from windfall.shapes.probing import Probe, Prober, Shape

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 
-from windfall.description.features import SizeRange
+from windfall.features.described import SizeRange
 from windfall.shapes.allowed import Allowed, Dims
 from windfall.shapes.probing import Sizes
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from windfall.description.features import SizeRange
 from windfall.errors import UnsupportedError
+from windfall.features.described import SizeRange
 from windfall.model import Model
 from windfall.shapes.allowed import Allowed, checked_dims, checked_range
 from windfall.shapes.changing import Names, changed_model

@@ -17,12 +17,14 @@ class Source(Generic[Item]):
     Attributes:
         error: What the iterable raised; it has ended then.
         taken: How many items were taken so far.
+        is_over: Whether it is known that there are no more.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = iter(items)
         self.error: Exception | None = None
         self.taken = 0
+        self.is_over = False
 
     def take(self, count: int) -> list[Item]:
         """Return the next items, fewer at the end."""
@@ -34,6 +36,7 @@ class Source(Generic[Item]):
             self.error = error
             self._items = iter(())
         self.taken += len(found)
+        self.is_over = len(found) < count
         return found
 
     def next(self) -> Item | None:
@@ -41,10 +44,12 @@ class Source(Generic[Item]):
         try:
             found = next(self._items)
         except StopIteration:
+            self.is_over = True
             return None
         except Exception as error:  # noqa: BLE001  # as above
             self.error = error
             self._items = iter(())
+            self.is_over = True
             return None
         self.taken += 1
         return found

@@ -13,7 +13,7 @@ from windfall.text import brief
 if TYPE_CHECKING:
     from PIL import Image
 
-    from windfall.description import FeatureDescription, ImageType
+    from windfall.features.described import FeatureDescription, ImageType
     from windfall.model import Model
 
 
@@ -69,7 +69,7 @@ class ItemReader:
         with self._lock:
             feature = self._feature
         if feature is None:
-            listed = self._model.description.inputs[:10]
+            listed = self._described[:10]
             inputs = ", ".join(f"{brief(feature.name)} ({feature.kind})" for feature in listed) or "none"
             raise FeatureError(
                 f"{name} is a picture, and the model is not one of one image input; give dictionaries, its inputs are "
@@ -79,7 +79,7 @@ class ItemReader:
 
     @staticmethod
     def _image(feature: "FeatureDescription") -> "ImageType":
-        from windfall.description import ImageType
+        from windfall.features.described import ImageType
 
         assert isinstance(feature.type, ImageType)
         return feature.type
@@ -88,7 +88,13 @@ class ItemReader:
     def _feature(self) -> "FeatureDescription | None":
         from windfall.features.fitting import picture_input
 
-        return picture_input(self._model.description.inputs)
+        return picture_input(self._described)
+
+    @cached_property
+    def _described(self) -> "list[FeatureDescription]":
+        from windfall.features.described import describe_feature
+
+        return [describe_feature(feature) for feature in self._model._binder.inputs.values()]
 
 
 def _is_picture(item: Any) -> bool:

@@ -1,5 +1,6 @@
 """The programs that a batch runs besides that of ``predict``: with one thread for streams, and for stacked items."""
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import WindfallError
+from windfall.runtime.choices import choice_key
 from windfall.runtime.engine import EngineOptions, Program, engine_named
+from windfall.runtime.findings import found_before, keep_finding
 from windfall.streams.ways import Way
 
 if TYPE_CHECKING:
@@ -92,6 +95,18 @@ class Batching:
             self._programs.move_to_end((key, way))
             return self._programs[key, way]
 
+    def found_before(self, model: "Model", compiled: "CompiledModel", feeds: Feeds) -> Way | None:
+        """Return the way that was the fastest in another process, None if that is not known."""
+        entry = found_before(_finding(model, compiled, feeds))
+        try:
+            return Way(int(entry["streams"]), int(entry["stack"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def keep(self, model: "Model", compiled: "CompiledModel", feeds: Feeds, way: Way) -> None:
+        """Tell other processes which way is the fastest."""
+        keep_finding(_finding(model, compiled, feeds), way._asdict())
+
     def choose(self, key: Key, way: Way) -> None:
         """Remember the fastest way, and free the programs of the others."""
         with self._lock:
@@ -99,6 +114,13 @@ class Batching:
             for other in [other for other in self._programs if other[0] == key and other[1] != way]:
                 self._programs[other] = None
                 del self._programs[other]
+
+
+def _finding(model: "Model", compiled: "CompiledModel", feeds: Feeds) -> str:
+    """Return the name of the entry for the fastest way."""
+    serialized = model._serialize(model._binder.graph_shapes(feeds), compiled.outputs)
+    key = choice_key(serialized, _options(compiled, model))
+    return f"{hashlib.sha256(f'{key} {engine_of(compiled, model)}'.encode()).hexdigest()}.way"
 
 
 def engine_of(compiled: "CompiledModel", model: "Model") -> str:

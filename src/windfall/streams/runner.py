@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,23 @@ class Runner:
             return None
         with gate:
             return stacked.run(many)
+
+    def found_before(self, ways: Sequence[Way]) -> Way | None:
+        """Return the one of some ways that was the fastest in another process, None if that is not known."""
+        if self.seen is None:
+            return None
+        feeds = self.seen.feeds
+        found = self._model._batching.found_before(self._model, self._compiled(feeds), feeds)
+        return found if found in ways else None
+
+    def choose(self, way: Way, *, keep: bool = False) -> None:
+        """Remember the fastest way for the next batches, those of other processes too if it is to be kept."""
+        if self.seen is None:
+            return
+        self._model._batching.choose(self.seen.key, way)
+        if keep:
+            feeds = self.seen.feeds
+            self._model._batching.keep(self._model, self._compiled(feeds), feeds, way)
 
     def agrees(self, way: Way) -> bool:
         """Compile what a way needs; tells whether it computes what the usual program did."""

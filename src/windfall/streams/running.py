@@ -99,9 +99,17 @@ class _Batch:
             return
         usual, *others = candidates(each, self._threads, is_cpu=self._runner.is_cpu)
         yield from self._run(usual, lambda: self._is_long(self._clock() - start, each))
+        if self.source.is_over:
+            return
+        before = self._runner.found_before([usual, *others])
+        wanted = others if before is None else [before]
         # Programs are compiled while the batch goes on.
-        ready = self._flow.submit(lambda: [way for way in others if self._runner.agrees(way)])
+        ready = self._flow.submit(lambda: [way for way in wanted if self._runner.agrees(way)])
         yield from self._run(usual, ready.done)
+        if before is not None and before in ready.result():
+            self._runner.choose(before)
+            yield from self._run(before)
+            return
         yield from self._measured([usual, *ready.result()], each)
 
     def _is_long(self, elapsed: float, each: float) -> bool:
@@ -145,6 +153,5 @@ class _Batch:
                 return
             seconds[way] = min(spent / taken, seconds.get(way, math.inf))
         way = fastest(seconds) if seconds else ways[0]
-        if self._runner.seen is not None:
-            self._model._batching.choose(self._runner.seen.key, way)
+        self._runner.choose(way, keep=len(seconds) > 1)
         yield from self._run(way)

@@ -66,7 +66,8 @@ def candidates(seconds: float, threads: int, *, is_cpu: bool) -> list[Way]:
         threads: How many threads may compute.
         is_cpu: Whether the model runs on the processor alone.
     """
-    found = [LOOP, ONE] if seconds < _QUICK else [ONE]
+    # On a processor, reading the next item takes time from the threads that compute this one.
+    found = [LOOP, ONE] if is_cpu or seconds < _QUICK else [ONE]
     if is_cpu and threads > 1:
         found.append(Way(threads))
     if not is_cpu:
@@ -84,8 +85,7 @@ def items_to_measure(way: Way, seconds: float) -> int:
 
 def fastest(seconds: Mapping[Way, float]) -> Way:
     """Return the way to take, given what an item takes in each."""
-    usual = next(iter(seconds))
-    best = min(seconds, key=lambda way: seconds[way] * (1 if way == usual else _GAIN))
+    best = min(seconds, key=lambda way: seconds[way] * (1 if way in (LOOP, ONE) else _GAIN))
     LOG.info("%s: %s", best, ", ".join(f"{way} {1000 * time_:.3f} ms" for way, time_ in seconds.items()))
     return best
 
