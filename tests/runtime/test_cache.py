@@ -322,3 +322,22 @@ def test_a_process_that_is_killed_at_any_moment(folder: Path, path: Path) -> Non
         np.testing.assert_allclose(predict(path), expected(1), rtol=1e-4)
         for entry in folder.glob("*.onnx"):
             entry.unlink()
+
+
+@pytest.mark.parametrize(("parent", "is_other"), [("src", True), ("site-packages", False)])
+def test_a_change_of_the_code_makes_other_entries(
+    parent: str, is_other: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / parent / "windfall"
+    package.mkdir(parents=True)
+    for number, name in enumerate(("__init__.py", "other.py")):
+        (package / name).touch()
+        os.utime(package / name, (number, number))
+    monkeypatch.setattr(windfall, "__file__", str(package / "__init__.py"))
+    code_stamp = cache._code_stamp.__wrapped__
+    before = code_stamp()
+    os.utime(package / "other.py", (2, 2))
+    assert (code_stamp() != before) == is_other
+    # As pip does when it installs another version.
+    os.utime(package / "__init__.py", (3, 3))
+    assert code_stamp() != before

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +261,13 @@ def test_an_openvino_that_cannot_run_is_not_taken(timed: Any, path: Path, monkey
 
     monkeypatch.setattr(program.OpenVinoProgram, "run", fail)
     assert run(path).choice == Choice("onnxruntime", "OpenVINO failed: no memory", {})
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "numpy", "pytest-xdist", "no-such-package"])
+def test_versions_are_those_of_the_packages(name: str) -> None:
+    try:
+        expected = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        assert choices.installed(name) == ""
+    else:
+        assert choices.installed(name).startswith(expected)

@@ -80,7 +80,10 @@ def entry_key(file: ModelFile, parts: Sequence[object]) -> str | None:
 def _code_stamp() -> tuple[str, int]:
     """Tell the code that makes graphs from its other versions, those between releases too."""
     package = Path(windfall.__file__).parent
-    return windfall.__version__, max((path.stat().st_mtime_ns for path in package.rglob("*.py")), default=0)
+    # What pip installs is written at one time; only what is worked on changes file by file.
+    is_checkout = package.parent.name == "src"
+    files = package.rglob("*.py") if is_checkout else [Path(windfall.__file__)]
+    return windfall.__version__, max((path.stat().st_mtime_ns for path in files), default=0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from windfall.errors import EngineError
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.runtime.engine import EngineOptions, engine_named
+from windfall.runtime.profile import profile
 from windfall.runtime.serialize import serialize
 from windfall.runtime.serialized import SerializedModel
 
@@ -63,6 +64,12 @@ def test_the_first_of_equal_elements_is_chosen() -> None:
     (one, *_), (other, *_) = both(detector(best), x=np.zeros_like(X))
     np.testing.assert_array_equal(one, np.zeros((1, 6, 6)))
     np.testing.assert_array_equal(other, one)
+
+
+def test_a_profile_has_the_end_too() -> None:
+    (layer,) = (layer for layer in profile(detector(best), ONE, "openvino", runs=2) if layer.name)
+    assert {"Convolution", "ArgMax", "ReduceMax"} <= {*layer.operators}
+    assert layer.device == "CPU, CPUExecutionProvider"
 
 
 def test_nan_goes_through() -> None:

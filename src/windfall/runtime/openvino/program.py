@@ -209,6 +209,15 @@ class OpenVinoProgram(EngineProgram):
         infos = self._request().get_profiling_info()  # durations are in microseconds
         return [(info.node_name, info.node_type, info.real_time.total_seconds()) for info in infos]
 
+    def end(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[SerializedModel, dict[str, NDArray[Any]]] | None:
+        """Return the graph that ONNX Runtime computes afterwards and its inputs; None if there is none."""
+        tail = None if self._parts is None else self._parts.tail
+        if tail is None or self._parts is None:
+            return None
+        taken = feeds if self._parts.indices is None else self._parts.indices.feeds(feeds)
+        results = self._infer({}, taken)
+        return tail.model, tail.feeds({**taken, **dict(zip(tail.head, results, strict=True))})
+
     def origins(self) -> dict[str, list[str]]:
         """Return the names that the nodes had in the graph, by their names as compiled; fused nodes have several."""
         nodes = self._compiled.get_runtime_model().get_ordered_ops()

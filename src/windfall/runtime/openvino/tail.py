@@ -54,9 +54,13 @@ class Tail:
             results: What OpenVINO gave.
         """
         known = {**feeds, **dict(zip(self.head, results, strict=True))}
-        ends = program.run({name: known[name] for name in self.inputs if name in known})
+        ends = program.run(self.feeds(known))
         known |= zip((name for name in self.outputs if name not in self.head), ends, strict=True)
         return [known[name] for name in self.outputs]
+
+    def feeds(self, known: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return those of some values that the end takes."""
+        return {name: known[name] for name in self.inputs if name in known}
 
 
 def take_tail(
