@@ -28,7 +28,7 @@ _QUICK = 0.002
 _OVERHEAD = 0.005
 """Seconds of an item below which it may be worth to compute several at once on a processor."""
 _GAIN = 1.05
-"""How many times as fast a way must be as that which does without a program of its own."""
+"""How many times as fast a way must be as the usual one."""
 
 
 class Way(NamedTuple):
@@ -85,7 +85,8 @@ def items_to_measure(way: Way, seconds: float) -> int:
 
 def fastest(seconds: Mapping[Way, float]) -> Way:
     """Return the way to take, given what an item takes in each."""
-    best = min(seconds, key=lambda way: seconds[way] * (1 if way in (LOOP, ONE) else _GAIN))
+    usual = next(iter(seconds))
+    best = min(seconds, key=lambda way: seconds[way] * (1 if way == usual else _GAIN))
     LOG.info("%s: %s", best, ", ".join(f"{way} {1000 * time_:.3f} ms" for way, time_ in seconds.items()))
     return best
 
