@@ -12,6 +12,11 @@ from windfall.passes.nodes import dims_of, layer_of, number_of, only_producer, o
 
 _OPSET = 23
 """The first version of ONNX that has Attention."""
+_OF_BEFORE = frozenset({
+    "GlobalLpPool", "LpNormalization", "MaxRoiPool", "Multinomial", "RandomNormal", "RandomNormalLike",
+    "RandomUniform", "RandomUniformLike", "RoiAlign",
+})  # fmt: skip
+"""Operators of which ONNX Runtime, from 1.23 to 1.32, has no kernel for that version."""
 _SWAPPED, _LAST_SWAPPED, _COLUMNS_OF_ROWS = (0, 2, 1, 3), (0, 1, 3, 2), (0, 2, 3, 1)
 
 
@@ -32,6 +37,8 @@ class FuseAttention(InPlacePass):
     def call(self, model: ir.Model) -> PassResult:
         """See ``onnx_ir.passes.PassBase.call``."""
         modified = False
+        if any(node.op_type in _OF_BEFORE and node.domain == "" for node in model.graph.all_nodes()):
+            return PassResult(model, modified)
         for node in list(model.graph):
             found = _attention(node)
             if found is not None:
@@ -169,8 +176,8 @@ def _rows(value: ir.Value | None) -> ir.Value | None:
 
 
 def _fits(found: _Attention) -> bool:
-    """Whether shapes are known and those of one attention: nothing is repeated for several heads."""
-    if len(found.sizes) != 4 or not found.scale > 0:
+    """Whether shapes are known and those of one attention: nothing is empty, or repeated for several heads."""
+    if len(found.sizes) != 4 or not all(found.sizes) or not found.scale > 0:
         return False
     *batch_and_heads, queries, keys = found.sizes
     dims = [_dims(heads) for heads in found.parts]
