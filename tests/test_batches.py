@@ -381,6 +381,15 @@ def test_the_fastest_way_is_remembered_in_the_cache(damage, monkeypatch, tmp_pat
     assert measured == [4] * (1 if damage is None else 2)
 
 
+def test_a_model_that_the_cache_does_not_have_has_no_entry(monkeypatch, tmp_path):
+    monkeypatch.setenv("WINDFALL_CACHE", str(tmp_path))
+    monkeypatch.setattr(programs, "_finding", lambda *_: pytest.fail("it was lowered"))
+    monkeypatch.setattr(running._Batch, "_is_long", lambda *_: True)
+    model = image_network()
+    assert len(model.predict_batch([{"x": picture(seed)} for seed in range(1500)])) == 1500
+    assert len(model._batching.ways) == 1
+
+
 def test_nothing_is_compiled_for_a_batch_that_is_over(monkeypatch):
     monkeypatch.setattr(running.Runner, "agrees", lambda *_: pytest.fail("it was"))
     model = image_network()

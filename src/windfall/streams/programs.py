@@ -1,6 +1,5 @@
 """The programs that a batch runs besides that of ``predict``: with one thread for streams, and for stacked items."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windfall.errors import WindfallError
+from windfall.runtime.cache import cache_folder
 from windfall.runtime.choices import choice_key
 from windfall.runtime.engine import EngineOptions, Program, engine_named
 from windfall.runtime.findings import found_before, keep_finding
@@ -97,7 +97,7 @@ class Batching:
 
     def found_before(self, model: "Model", compiled: "CompiledModel", feeds: Feeds) -> Way | None:
         """Return the way that was the fastest in another process, None if that is not known."""
-        entry = found_before(_finding(model, compiled, feeds))
+        entry = found_before(_finding(model, compiled, feeds)) if _is_kept(model) else {}
         try:
             return Way(int(entry["streams"]), int(entry["stack"]))
         except (KeyError, TypeError, ValueError):
@@ -105,7 +105,8 @@ class Batching:
 
     def keep(self, model: "Model", compiled: "CompiledModel", feeds: Feeds, way: Way) -> None:
         """Tell other processes which way is the fastest."""
-        keep_finding(_finding(model, compiled, feeds), way._asdict())
+        if _is_kept(model):
+            keep_finding(_finding(model, compiled, feeds), way._asdict())
 
     def choose(self, key: Key, way: Way) -> None:
         """Remember the fastest way, and free the programs of the others."""
@@ -119,8 +120,12 @@ class Batching:
 def _finding(model: "Model", compiled: "CompiledModel", feeds: Feeds) -> str:
     """Return the name of the entry for the fastest way."""
     serialized = model._serialize(model._binder.graph_shapes(feeds), compiled.outputs)
-    key = choice_key(serialized, _options(compiled, model))
-    return f"{hashlib.sha256(f'{key} {engine_of(compiled, model)}'.encode()).hexdigest()}.way"
+    return f"{choice_key(serialized, _options(compiled, model))}-{engine_of(compiled, model)}.way"
+
+
+def _is_kept(model: "Model") -> bool:
+    """Whether the cache has a model's graph; else it would be lowered once more to know its name there."""
+    return cache_folder() is not None and model._opened.folder is not None
 
 
 def engine_of(compiled: "CompiledModel", model: "Model") -> str:
