@@ -37,8 +37,9 @@ def normal_cdf(ctx: GraphContext, x: Value) -> Value:
     z = ctx.op("Min", ctx.op("Mul", ctx.op("Abs", x), _doubles(ctx, math.sqrt(0.5))), _doubles(ctx, _FARTHEST))
     square = ctx.op("Mul", z, z)
     wide = ctx.op("Unsqueeze", square, ctx.integers([-1]))  # [...] -> [..., 1]
-    terms = ctx.op("Div", _doubles(ctx, _HEIGHTS), ctx.op("Add", wide, _doubles(ctx, _POINTS)))
-    total = ctx.op("ReduceSum", terms, ctx.integers([-1]), keepdims=0)
+    terms = ctx.op("Reciprocal", ctx.op("Add", wide, _doubles(ctx, _POINTS)))
+    # No ReduceSum: of [0, 13] ONNX Runtime 1.30 and 1.31 make [0, 13].
+    total = ctx.op("Squeeze", ctx.op("MatMul", terms, _doubles(ctx, _HEIGHTS[:, None])), ctx.integers([-1]))
     factor = ctx.op("Mul", ctx.op("Mul", z, ctx.op("Exp", ctx.op("Neg", square))), _doubles(ctx, _STEP / math.pi))
     pole = ctx.op("Exp", ctx.op("Mul", z, _doubles(ctx, 2 * math.pi / _STEP)))
     rest = ctx.op("Div", _doubles(ctx, 1), ctx.op("Add", pole, _doubles(ctx, 1)))
