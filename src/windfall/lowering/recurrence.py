@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from windfall.graph.builder import GraphBuilder
-from windfall.lowering.context import Value
+from windfall.lowering.context import GraphContext, Value
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,28 @@ def fused_attributes(
 def doubled_bias(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return ONNX's two bias vectors, the input's and the recursion's, for Core ML's one: [D, N] -> [D, 2*N]."""
     return np.concatenate([bias, np.zeros_like(bias)], axis=1)
+
+
+def recurrent(
+    ctx: GraphContext, op_type: str, x: Value, weights: Sequence[Value | None], state: Value | None, **attributes: Any
+) -> tuple[Value, Value]:
+    """Add an RNN or GRU, and return all its states [T, D, B, H] and the last [D, B, H].
+
+    Of no steps, ONNX Runtime's GRU ends the process. Where there may be none, it is given one more, and told to leave
+    that out.
+
+    Args:
+        ctx: The graph being built.
+        op_type: ``RNN`` or ``GRU``.
+        x: [T, B, I].
+        weights: W, R and B as ONNX has them.
+        state: The first state [D, B, H], None for zeros.
+        attributes: The node's.
+    """
+    if op_type != "GRU" or ctx.shape(x)[0]:
+        every, last = ctx.ops(op_type, x, *weights, None, state, outputs=2, **attributes)
+        return every, last
+    lengths = ctx.op("Cast", ctx.op("Expand", ctx.sizes(x, 0, 1), ctx.sizes(x, 1, 2)), to=ir.DataType.INT32)
+    longer = ctx.op("Pad", x, ctx.integers([0, 0, 0, 1, 0, 0]))
+    every, last = ctx.ops(op_type, longer, *weights, lengths, state, outputs=2, **attributes)
+    return ctx.op("Slice", every, *(ctx.integers([number]) for number in (0, -1, 0))), last

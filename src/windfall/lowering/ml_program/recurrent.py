@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from windfall.lowering.lstm_cell import LstmCell, compute
 from windfall.lowering.ml_program.context import Constant, OperationContext, Value
-from windfall.lowering.recurrence import Activation, fused_attributes
+from windfall.lowering.recurrence import Activation, fused_attributes, recurrent
 from windfall.spec.proto import MIL_pb2
 
 _ACTIVATIONS: Mapping[str, Activation] = {
@@ -350,10 +350,8 @@ def _recurrent_node(
     """Add an RNN or GRU of one direction; ``weights`` are W, R and B as ONNX has them."""
     size = ctx.shape(_present(weights[1]))[-1] or 0
     state = _state(ctx, "initial_h", initial_h, x, size, 1)
-    # The fifth input would be the lengths of the sequences.
-    inputs = [x, *weights, None, state]
     direction = "reverse" if backward[0] else "forward"
-    return ctx.ops(op_type, *inputs, outputs=2, hidden_size=size, direction=direction, **attributes)
+    return recurrent(ctx, op_type, x, weights, state, hidden_size=size, direction=direction, **attributes)
 
 
 def _present(value: Value | None) -> Value:

@@ -17,7 +17,7 @@ from windfall.lowering.neural_network.recurrent_cells import (
     to_state,
     to_steps,
 )
-from windfall.lowering.recurrence import doubled_bias, fused_attributes
+from windfall.lowering.recurrence import doubled_bias, fused_attributes, recurrent
 
 
 def lower_simple_recurrent(ctx: LayerContext, x: Value, h: Value) -> list[Value]:
@@ -100,18 +100,8 @@ def _lower(
     names = ("weights", "recursion", "bias")
     values: list[Value | None] = [ctx.constant(array, name) for array, name in zip(weights, names, strict=False)]
     values += [None] * (3 - len(values))
-    # Y [Seq, 1, Batch, C], Y_h [1, Batch, C]; the fifth input would be the lengths of the sequences.
-    every, last = ctx.ops(
-        op_type,
-        steps,
-        *values,
-        None,
-        state,
-        outputs=2,
-        hidden_size=size_out,
-        direction="reverse" if reverse else "forward",
-        **attributes,
-    )
+    direction = "reverse" if reverse else "forward"
+    every, last = recurrent(ctx, op_type, steps, values, state, hidden_size=size_out, direction=direction, **attributes)
     final = from_state(ctx, last, steps, size_out)
     if ctx.params.sequenceOutput:
         return [from_steps(ctx, every, steps, size_out, reverse=reverse), final]
