@@ -73,6 +73,22 @@ def hard_swish() -> Any:
     return converted(nn.Sequential(*layers), (1, 40, 28, 28))
 
 
+def gru() -> Any:
+    """Return two GRU layers, 256 wide, over 100 steps of 128 numbers."""
+    from torch import Tensor, nn
+
+    class States(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(128, 256, num_layers=2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.gru(x)[0]
+            return y
+
+    return converted(States(), (1, 100, 128))
+
+
 def converted(network: Any, shape: tuple[int, ...]) -> Any:
     """Convert a torch module to a neural network."""
     import coremltools as ct
@@ -143,6 +159,7 @@ MADE: Mapping[str, Callable[[], Any]] = {
     "keras resnet": keras_resnet,
     "transformer": transformer,
     "hard swish": hard_swish,
+    "gru": gru,
 }
 """Networks that are made here; the others are those of ``networks.py``."""
 NETWORKS = ("style", "resnet50", "mobilenet", "quantized", *MADE)

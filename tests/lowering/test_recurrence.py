@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from tests.passes.graphs import normal
 
+from tests.passes.graphs import normal
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.lowering.chunks import within
 from windfall.lowering.recurrence import recurrent

@@ -85,8 +85,10 @@ def keys(g: GraphBuilder, case: Case) -> ir.Value:
 
 
 def in_rows(g: GraphBuilder, case: Case, name: str) -> ir.Value:
-    """[B, T, N, H]"""
-    return g.op("Neg", g.constant(-case.rows(name).swapaxes(1, 2)))
+    """[B, T, N, H], not known beforehand"""
+    (x,) = g.graph.inputs
+    zero = g.op("ReduceSum", g.op("Sub", x, x), keepdims=0)
+    return g.op("Add", g.constant(case.rows(name).swapaxes(1, 2)), zero)
 
 
 def with_past(g: GraphBuilder, case: Case, name: str) -> ir.Value:

@@ -112,7 +112,11 @@ def drop_unused(value: ir.Value | None) -> None:
 
 def replace(node: ir.Node, value: ir.Value) -> None:
     """Put a value in the place of a node's only output, with its name, and remove what nothing uses then."""
-    old = node.outputs[0]
+    replace_value(node.outputs[0], value)
+
+
+def replace_value(old: ir.Value, value: ir.Value) -> None:
+    """Put a value in the place of another, with its name, and remove what nothing uses then."""
     name = old.name
     old.replace_all_uses_with(value, replace_graph_outputs=True)
     drop_unused(old)
