@@ -8,7 +8,6 @@ With one thread the processor's own clock counts too: other programs disturb it 
 
 import argparse
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from turns import Server
 
 import windfall
 from windfall.spec.proto import FeatureTypes_pb2, Model_pb2
@@ -115,32 +115,20 @@ def write_models(network: str, folder: Path) -> dict[str, Path]:
     return {name: model.save(folder / f"{network}-{name}.mlmodel") for name, model in models.items()}
 
 
-class Contestant:
-    """A model in its own process."""
+class Contestant(Server):
+    """A model in a process of its own."""
 
     def __init__(self, path: Path, engine: str, threads: int) -> None:
-        arguments = [sys.executable, str(HERE / "shape_contestant.py"), str(path), engine, str(threads)]
-        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._answer()
+        super().__init__([sys.executable, str(HERE / "shape_contestant.py"), str(path), engine, str(threads)])
 
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("a contestant stopped")
-        return line
-
-    def ask(self, command: str) -> list[float]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n")
-        self._process.stdin.flush()
-        return [float(number) for number in self._answer().split()]
+    def numbers(self, command: str) -> list[float]:
+        return [float(number) for number in self.ask(command).split()]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        self.close()
 
 
 def ratios(one: Contestant, other: Contestant, size: str, rounds: int) -> list[float]:
@@ -149,7 +137,7 @@ def ratios(one: Contestant, other: Contestant, size: str, rounds: int) -> list[f
         contestant.ask(f"time {size} {WARM}")
     found = []
     for turn in range(rounds):
-        pair = {id(each): each.ask(f"time {size} 1") for each in ((one, other) if turn % 2 else (other, one))}
+        pair = {id(each): each.numbers(f"time {size} 1") for each in ((one, other) if turn % 2 else (other, one))}
         found.append([a / b for a, b in zip(pair[id(one)], pair[id(other)], strict=True)])
     return [statistics.median(column) for column in zip(*found, strict=True)]
 
@@ -174,14 +162,14 @@ def rows(network: str, models: dict[str, Path], engine: str, options: argparse.N
                     )
         for size in SMALL:
             ranged.ask(f"time {size} {WARM}")
-        extra = ranged.ask(f"switch {' '.join(SMALL)} {10 * options.rounds}")
+        extra = ranged.numbers(f"switch {' '.join(SMALL)} {10 * options.rounds}")
         yield f"range at {SMALL[0]}: more ms after {SMALL[1]}", "below 0.2", *(f"{ms:.2f}" for ms in extra)
     largest = max(sizes, key=lambda size: int(np.prod([int(side) for side in size.split("x")])))
     with contestant("list") as one, contestant("list") as four:
         for size in (largest, *sizes, largest):
             four.ask(f"time {size} 2")
             one.ask(f"time {largest} 2")
-        used = one.ask("memory")[0], four.ask("memory")[0]
+        used = one.numbers("memory")[0], four.numbers("memory")[0]
         figures = f"{used[1] / used[0]:.2f}", f"{used[0]:.0f} and {used[1]:.0f} MB"
         yield f"memory after four sizes, times that after {largest} alone", "at most 1.3", *figures
 

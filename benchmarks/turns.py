@@ -42,11 +42,14 @@ class Server:
             raise SystemExit("a contestant stopped")
         return line
 
-    def time(self, runs: int) -> float:
+    def ask(self, command: str) -> str:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{runs}\n")
+        self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
-        return float(self._answer())
+        return self._answer()
+
+    def time(self, runs: int) -> float:
+        return float(self.ask(str(runs)))
 
     def close(self) -> None:
         self.process.communicate()
