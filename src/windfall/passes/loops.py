@@ -47,7 +47,7 @@ def body_of(loop: ir.Node) -> ir.Graph:
 def variables_of(loop: ir.Node) -> Sequence[Variable]:
     """Return the variables of a loop; none if it also collects results, or there are very many."""
     body = body_of(loop)
-    if len(body.outputs) != len(loop.outputs) + 1 or len(loop.outputs) > _MOST_VARIABLES:
+    if len(loop.inputs) != len(loop.outputs) + 2 or len(loop.outputs) > _MOST_VARIABLES:
         return []
     ends = (loop.inputs[2:], body.inputs[2:], body.outputs[1:], loop.outputs)
     return [Variable(*each) for each in zip(*ends, strict=True)]
