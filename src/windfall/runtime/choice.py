@@ -41,6 +41,10 @@ _MOST_INPUT = 2**26
 BUDGET = 1.0
 """Seconds that timing may take, after both are compiled and have run once; a turn that has begun is finished."""
 _ROUNDS = 5
+_TURN = 0.03
+"""Seconds of a turn of the slower one, if three runs take less: of short runs, many are needed to meet a fast one."""
+_MOST_RUNS = 100
+"""Runs of each in a turn."""
 _SLOW = 1.0
 """Seconds of a run above which one is enough."""
 _PAUSE = 0.02
@@ -235,10 +239,11 @@ def best_times(runs: Mapping[str, Callable[[], object]], deadline: float) -> dic
     """Return the seconds of the fastest run of each, in turns until the deadline; all run equally often."""
     best = dict.fromkeys(runs, float("inf"))
     for turn in range(_ROUNDS):
+        # The first run after a pause wakes the threads; it is not the fastest of several.
+        count = min(_MOST_RUNS, max(3, int(_TURN / max(1e-9, *best.values())))) if turn else 2
         for name in sorted(runs, reverse=turn % 2 == 1):
             time.sleep(_PAUSE)
-            # The first run after a pause wakes the threads; it is not the fastest of several.
-            for _ in range(3 if turn else 2):
+            for _ in range(count):
                 best[name] = min(best[name], _seconds(runs[name]))
                 if best[name] > _SLOW:
                     break
