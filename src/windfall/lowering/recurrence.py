@@ -78,13 +78,16 @@ def doubled_bias(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([bias, np.zeros_like(bias)], axis=1)
 
 
+_NEVER_EMPTY = frozenset({"GRU"})
+"""Operators of which ONNX Runtime's ends the process if there are no steps."""
+
+
 def recurrent(
     ctx: GraphContext, op_type: str, x: Value, weights: Sequence[Value | None], state: Value | None, **attributes: Any
 ) -> tuple[Value, Value]:
     """Add an RNN or GRU, and return all its states [T, D, B, H] and the last [D, B, H].
 
-    Of no steps, ONNX Runtime's GRU ends the process. Where there may be none, it is given one more, and told to leave
-    that out.
+    Where a GRU may have no steps, it is given one more, and told to leave that out.
 
     Args:
         ctx: The graph being built.
@@ -94,7 +97,7 @@ def recurrent(
         state: The first state [D, B, H], None for zeros.
         attributes: The node's.
     """
-    if op_type != "GRU" or ctx.shape(x)[0]:
+    if op_type not in _NEVER_EMPTY or ctx.shape(x)[0]:
         every, last = ctx.ops(op_type, x, *weights, None, state, outputs=2, **attributes)
         return every, last
     lengths = ctx.op("Cast", ctx.op("Expand", ctx.sizes(x, 0, 1), ctx.sizes(x, 1, 2)), to=ir.DataType.INT32)
