@@ -8,7 +8,7 @@ import torch
 from tests.passes.graphs import normal
 from windfall.graph.builder import GraphBuilder, build_model
 from windfall.lowering.chunks import within
-from windfall.lowering.recurrence import recurrent
+from windfall.lowering.recurrence import gru
 from windfall.runtime.engine import EngineOptions
 from windfall.runtime.onnxruntime import OnnxRuntime
 from windfall.runtime.serialize import serialize
@@ -27,7 +27,7 @@ def test_a_gru_of_any_number_of_steps(direction: str, length: int, is_known: boo
     value = graph.input("x", ir.DataType.FLOAT, [length if is_known else "steps", 2, 3])
     weights = [graph.constant(w), graph.constant(r), None]
     options = {"hidden_size": 4, "direction": direction, "linear_before_reset": 1}
-    found = recurrent(within(graph), "GRU", value, weights, graph.constant(h), **options)
+    found = gru(within(graph), value, weights, graph.constant(h), **options)
     graph.graph.outputs.extend(graph.rename(each, f"y{index}") for index, each in enumerate(found))
     every, last = OnnxRuntime().compile(serialize(build_model(graph.graph)), EngineOptions(threads=1)).run({"x": x})
     assert every.shape == (length, 1, 2, 4)

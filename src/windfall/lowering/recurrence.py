@@ -78,29 +78,32 @@ def doubled_bias(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([bias, np.zeros_like(bias)], axis=1)
 
 
-_NEVER_EMPTY = frozenset({"GRU"})
-"""Operators of which ONNX Runtime's ends the process if there are no steps."""
-
-
-def recurrent(
-    ctx: GraphContext, op_type: str, x: Value, weights: Sequence[Value | None], state: Value | None, **attributes: Any
-) -> tuple[Value, Value]:
-    """Add an RNN or GRU, and return all its states [T, D, B, H] and the last [D, B, H].
-
-    Where a GRU may have no steps, it is given one more, and told to leave that out.
+def rnn(
+    ctx: GraphContext, x: Value, weights: Sequence[Value | None], state: Value | None, **attributes: Any
+) -> Sequence[Value]:
+    """Add an RNN, and return all its states [T, D, B, H] and the last [D, B, H].
 
     Args:
         ctx: The graph being built.
-        op_type: ``RNN`` or ``GRU``.
         x: [T, B, I].
         weights: W, R and B as ONNX has them.
         state: The first state [D, B, H], None for zeros.
         attributes: The node's.
     """
-    if op_type not in _NEVER_EMPTY or ctx.shape(x)[0]:
-        every, last = ctx.ops(op_type, x, *weights, None, state, outputs=2, **attributes)
-        return every, last
+    return ctx.ops("RNN", x, *weights, None, state, outputs=2, **attributes)
+
+
+def gru(
+    ctx: GraphContext, x: Value, weights: Sequence[Value | None], state: Value | None, **attributes: Any
+) -> Sequence[Value]:
+    """Add a GRU, as ``rnn`` adds an RNN.
+
+    Of no steps, ONNX Runtime's GRU ends the process. Where there may be none, it is given one more, and told to leave
+    that out.
+    """
+    if ctx.shape(x)[0]:
+        return ctx.ops("GRU", x, *weights, None, state, outputs=2, **attributes)
     lengths = ctx.op("Cast", ctx.op("Expand", ctx.sizes(x, 0, 1), ctx.sizes(x, 1, 2)), to=ir.DataType.INT32)
     longer = ctx.op("Pad", x, ctx.integers([0, 0, 0, 1, 0, 0]))
-    every, last = ctx.ops(op_type, longer, *weights, lengths, state, outputs=2, **attributes)
+    every, last = ctx.ops("GRU", longer, *weights, lengths, state, outputs=2, **attributes)
     return ctx.op("Slice", every, *(ctx.integers([number]) for number in (0, -1, 0))), last

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from windfall.lowering.lstm_cell import LstmCell, compute
 from windfall.lowering.ml_program.context import Constant, OperationContext, Value
-from windfall.lowering.recurrence import Activation, fused_attributes, recurrent
+from windfall.lowering.recurrence import Activation, fused_attributes, gru, rnn
 from windfall.spec.proto import MIL_pb2
 
 _ACTIVATIONS: Mapping[str, Activation] = {
@@ -77,7 +77,7 @@ def lower_rnn(  # noqa: PLR0913, PLR0917 - the operator's own parameters
         _biases(ctx, {"bias": [bias], "": [None]}, (0,), size),
     ]
     attributes = fused_attributes([_activation(ctx, "activation", activation)], limit=None)
-    every, last = _recurrent_node(ctx, "RNN", x, initial_h, weights, backward, attributes)
+    every, last = _recurrent_node(ctx, rnn, x, initial_h, weights, backward, attributes)
     return _outputs(ctx, every, [last], backward, output_sequence=output_sequence)
 
 
@@ -142,7 +142,7 @@ def lower_gru(  # noqa: PLR0913, PLR0917 - the operator's own parameters
         _activation(ctx, "activation", activation),
     ]
     attributes = fused_attributes(gates, limit=None) | {"linear_before_reset": int(reset_after)}
-    every, last = _recurrent_node(ctx, "GRU", x, initial_h, weights, backward, attributes)
+    every, last = _recurrent_node(ctx, gru, x, initial_h, weights, backward, attributes)
     return _outputs(ctx, every, [last], backward, output_sequence=output_sequence)
 
 
@@ -340,7 +340,7 @@ def _state(ctx: OperationContext, argument: str, state: Value, x: Value, size: i
 
 def _recurrent_node(
     ctx: OperationContext,
-    op_type: str,
+    node: Callable[..., Sequence[Value]],
     x: Value,
     initial_h: Value,
     weights: Sequence[Value | None],
@@ -351,7 +351,7 @@ def _recurrent_node(
     size = ctx.shape(_present(weights[1]))[-1] or 0
     state = _state(ctx, "initial_h", initial_h, x, size, 1)
     direction = "reverse" if backward[0] else "forward"
-    return recurrent(ctx, op_type, x, weights, state, hidden_size=size, direction=direction, **attributes)
+    return node(ctx, x, weights, state, hidden_size=size, direction=direction, **attributes)
 
 
 def _present(value: Value | None) -> Value:

@@ -3,6 +3,7 @@
 Source: ``SimpleRecurrentLayerParams``, ``GRULayerParams`` in NeuralNetwork.proto.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from windfall.lowering.neural_network.context import LayerContext, Value
@@ -17,7 +18,7 @@ from windfall.lowering.neural_network.recurrent_cells import (
     to_state,
     to_steps,
 )
-from windfall.lowering.recurrence import doubled_bias, fused_attributes, recurrent
+from windfall.lowering.recurrence import doubled_bias, fused_attributes, gru, rnn
 
 
 def lower_simple_recurrent(ctx: LayerContext, x: Value, h: Value) -> list[Value]:
@@ -46,7 +47,7 @@ def lower_simple_recurrent(ctx: LayerContext, x: Value, h: Value) -> list[Value]
     if params.hasBiasVector:
         weights.append(doubled_bias(stack(ctx, params, ["biasVector"], (size_out,))))
     attributes = fused_attributes([read_activation(ctx, "activation", params.activation)], limit=GATE_LIMIT)
-    return _lower(ctx, "RNN", (x, h), weights, attributes)
+    return _lower(ctx, rnn, (x, h), weights, attributes)
 
 
 # ONNX's order of the gates, in which its new memory is the specification's output gate.
@@ -86,11 +87,15 @@ def lower_gru(ctx: LayerContext, x: Value, h: Value | None = None) -> list[Value
     if params.hasBiasVectors:
         weights.append(doubled_bias(stack(ctx, params, [f"{gate}BiasVector" for gate in _GRU_GATES], (size_out,))))
     attributes = fused_attributes(read_activations(ctx, "activations", 2), limit=GATE_LIMIT)
-    return _lower(ctx, "GRU", (x, h), weights, attributes)
+    return _lower(ctx, gru, (x, h), weights, attributes)
 
 
 def _lower(
-    ctx: LayerContext, op_type: str, inputs: tuple[Value, Value | None], weights: list[Any], attributes: dict[str, Any]
+    ctx: LayerContext,
+    node: Callable[..., Sequence[Value]],
+    inputs: tuple[Value, Value | None],
+    weights: list[Any],
+    attributes: dict[str, Any],
 ) -> list[Value]:
     """Add an RNN or GRU node, between reshapes; ``weights`` are W, R and maybe B as ONNX has them."""
     size_in, size_out = read_sizes(ctx)
@@ -101,7 +106,7 @@ def _lower(
     values: list[Value | None] = [ctx.constant(array, name) for array, name in zip(weights, names, strict=False)]
     values += [None] * (3 - len(values))
     direction = "reverse" if reverse else "forward"
-    every, last = recurrent(ctx, op_type, steps, values, state, hidden_size=size_out, direction=direction, **attributes)
+    every, last = node(ctx, steps, values, state, hidden_size=size_out, direction=direction, **attributes)
     final = from_state(ctx, last, steps, size_out)
     if ctx.params.sequenceOutput:
         return [from_steps(ctx, every, steps, size_out, reverse=reverse), final]
