@@ -99,6 +99,25 @@ def test_the_budget(monkeypatch: pytest.MonkeyPatch):
     check_rewritten(FoldConstants(), build, normal(8, 4), ["Expand", "Add"])
 
 
+def test_no_more_is_read_than_may_be(monkeypatch: pytest.MonkeyPatch):
+    def build(g: GraphBuilder, x: ir.Value) -> ir.Value:
+        rows = (g.op("Gather", g.constant(normal(9, 4, seed=seed)), g.constant(np.int64(seed))) for seed in (1, 2))
+        return g.op("Add", x, g.op("Sub", *rows))
+
+    monkeypatch.setattr(fold_constants, "_MOST_READ", 2 * 9 * 4 * 4)
+    check_rewritten(FoldConstants(), build, normal(2, 4), ["Gather", "Gather", "Sub", "Add"])
+    monkeypatch.setattr(fold_constants, "_MOST_READ", 2 * 9 * 4 * 4 + 2 * 8)
+    check_rewritten(FoldConstants(), build, normal(2, 4), ["Add"])
+
+
+def test_text_is_no_operand():
+    def build(g: GraphBuilder, x: ir.Value) -> ir.Value:
+        words = g.constant(np.array(["a", "b"], object))
+        return g.op("Add", x, g.op("Cast", g.op("Equal", words, words), to=ir.DataType.FLOAT))
+
+    check_rewritten(FoldConstants(), build, normal(2), ["Equal", "Cast", "Add"])
+
+
 @pytest.mark.skipif(not has_openvino(), reason="needs OpenVINO")
 def test_openvino_is_given_a_network_with_a_mask():
     from windfall.runtime.engine import EngineOptions

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from windfall.graph.attributes import bodies_of
 from windfall.graph.builder import CUSTOM, build_model
 
 _CONSTANT = -1
@@ -180,24 +181,18 @@ def _layer_part(node: ir.Node) -> LayerPart:
 def _outer_values(node: ir.Node) -> Iterator[ir.Value]:
     """Yield what a node takes, and what the graphs inside it take from around it."""
     yield from (value for value in node.inputs if value is not None)
-    bodies = list(_bodies(node))
+    bodies = bodies_of(node)
     inner = {value for body in bodies for value in _made_in(body)}
     for body in bodies:
         for child in ir.traversal.RecursiveGraphIterator(body):
             yield from (value for value in child.inputs if value is not None and value not in inner)
 
 
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-
-
 def _made_in(body: ir.Graph) -> Iterator[ir.Value]:
     yield from body.inputs
     for node in ir.traversal.RecursiveGraphIterator(body):
         yield from node.outputs
-        for inner in _bodies(node):
+        for inner in bodies_of(node):
             yield from inner.inputs
 
 

@@ -16,6 +16,11 @@ def attribute(name: str, value: Any) -> ir.Attr:
     return _ATTRIBUTES.get(kind, convert_attribute)(name, value)
 
 
+def bodies_of(node: ir.Node) -> list[ir.Graph]:
+    """Return the graphs that a node holds: what a loop repeats, and what a condition chooses among."""
+    return [each.as_graph() for each in node.attributes.values() if each.type == ir.AttributeType.GRAPH]
+
+
 _ATTRIBUTES: Mapping[type, Callable[[str, Any], ir.Attr]] = {
     bool: ir.AttrInt64,
     int: ir.AttrInt64,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
+from windfall.graph.attributes import bodies_of
 from windfall.graph.builder import GraphBuilder
 
 
@@ -40,10 +41,7 @@ def splice(builder: GraphBuilder, inner: ir.Graph, inputs: Mapping[str, ir.Value
 
 
 def _rename_values(builder: GraphBuilder, node: ir.Node) -> None:
-    bodies = [
-        attribute.as_graph() for attribute in node.attributes.values() if attribute.type == ir.AttributeType.GRAPH
-    ]
-    for value in (*node.outputs, *(value for body in bodies for value in body.inputs)):
+    for value in (*node.outputs, *(value for body in bodies_of(node) for value in body.inputs)):
         value.name = builder.unique(_scoped(builder, value))
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes import InPlacePass, PassResult
 
 from windfall.errors import EngineError
+from windfall.graph.attributes import bodies_of
 from windfall.passes.emitting import Emitter
 from windfall.passes.nodes import dims_of, layer_of, replace_value
 from windfall.runtime.engine import EngineOptions
@@ -17,6 +18,8 @@ from windfall.runtime.serialized import SerializedModel
 
 _BUDGET = 2**23
 """Bytes that all results may have together: they are in memory, and in the cache, where weights lie in their file."""
+_MOST_READ = 2**26
+"""Bytes that all they are computed from may have together: those are read for it, and are in memory for a while."""
 _KEPT = frozenset({
     "Bernoulli", "DequantizeLinear", "Multinomial", "QuantizeLinear", "RandomNormalLike", "RandomUniformLike",
 })  # fmt: skip
@@ -74,16 +77,12 @@ def _may_be_computed(node: ir.Node, known: set[ir.Value]) -> bool:
         return False
     if node.op_type in _MOVES and operands[0] not in known:
         return False
-    holds_graphs = any(
-        each.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for each in node.attributes.values()
-    )
-    return not holds_graphs and all(value in known or _is_constant(value) for value in operands)
+    return not bodies_of(node) and all(value in known or _is_constant(value) for value in operands)
 
 
 def _is_constant(value: ir.Value) -> bool:
-    if value.const_value is None or value.is_graph_input():
-        return False
-    return (_size([value]) or 0) <= _BUDGET
+    size = _size([value])
+    return value.const_value is not None and not value.is_graph_input() and size is not None and size <= _BUDGET
 
 
 def _size(values: Iterable[ir.Value]) -> int | None:
@@ -105,11 +104,14 @@ def _results(nodes: Sequence[ir.Node]) -> list[ir.Value]:
 
 
 def _computed(model: ir.Model, nodes: Sequence[ir.Node], wanted: Sequence[ir.Value]) -> Sequence[NDArray[Any]]:
-    """Compute values with ONNX Runtime; returns none if it cannot."""
+    """Compute values with ONNX Runtime; returns none if it cannot, or would have to read too much."""
     from onnx import helper, numpy_helper
 
-    operands = {value.name: value.const_value for node in nodes for value in node.inputs if value is not None}
-    constants = [numpy_helper.from_array(each.numpy(), name) for name, each in operands.items() if each is not None]
+    operands = [value for node in nodes for value in node.inputs if value is not None]
+    stored = {value.name: value.const_value for value in operands if value.const_value is not None}
+    if sum(tensor.nbytes for tensor in stored.values()) > _MOST_READ:
+        return []
+    constants = [numpy_helper.from_array(tensor.numpy(), name) for name, tensor in stored.items()]
     protos = [ir.to_proto(node) for node in nodes]
     graph = helper.make_graph(protos, "constants", [], [ir.to_proto(value) for value in wanted], constants)
     versions = [helper.make_opsetid("", model.graph.opset_imports[""])]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import InPlacePass, PassResult
 
+from windfall.graph.attributes import bodies_of
 from windfall.graph.compressed import Compressed, CompressedTensor, compressed_of, is_compressed, linear_form
 from windfall.passes.compressed_convolutions import keep_in_convolution
 from windfall.passes.compressed_products import LARGEST_PART, matrix_of, multiply, multiply_by_parts
@@ -70,9 +71,8 @@ def _outer_nodes(graph: ir.Graph) -> Iterator[tuple[ir.Node, ir.Node]]:
     """Give each node, those in bodies too, and the node of the outermost graph that it is or lies in."""
     for top in graph:
         yield top, top
-        for attribute in top.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                yield from ((inner, top) for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()))
+        for body in bodies_of(top):
+            yield from ((inner, top) for inner in ir.traversal.RecursiveGraphIterator(body))
 
 
 def _keep(model: ir.Model, value: ir.Value, outer: Mapping[ir.Node, ir.Node]) -> bool:
